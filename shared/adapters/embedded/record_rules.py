@@ -1,0 +1,49 @@
+"""What conditions and updates mean, on plain items.
+
+Types count: DynamoDB keeps booleans and numbers apart, while Python says
+``True == 1``.
+"""
+
+from collections.abc import Sequence
+from typing import assert_never
+
+from shared.ports import Absent, Condition, Equals, Exists, Item, LessThan, Update
+
+
+def all_hold(conditions: Sequence[Condition], item: Item | None) -> bool:
+    """Say whether the item, None for no item, meets every condition."""
+    return all(_holds(each, item) for each in conditions)
+
+
+def changed(item: Item | None, update: Update) -> Item:
+    """Return a new item: the old one, or an empty one, after the update.
+
+    Raises:
+        ValueError: ``add`` meets something that is no number.
+    """
+    after: Item = dict(item or {})
+    for name in update.remove:
+        after.pop(name, None)
+    after.update(update.set)
+    for name, amount in update.add.items():
+        before = after.get(name, 0)
+        if type(before) is not int:
+            raise ValueError(f"cannot add to attribute {name}: it is no number")
+        after[name] = before + amount
+    return after
+
+
+def _holds(condition: Condition, item: Item | None) -> bool:
+    match condition:
+        case Absent():
+            return item is None
+        case Exists():
+            return item is not None
+        case Equals(attribute, value):
+            found = None if item is None else item.get(attribute)
+            return type(found) is type(value) and found == value
+        case LessThan(attribute, value):
+            found = None if item is None else item.get(attribute)
+            return type(found) is int and found < value
+        case _:
+            assert_never(condition)

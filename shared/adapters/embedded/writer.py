@@ -1,0 +1,235 @@
+"""The one thread of a process that writes: many operations, one transaction.
+
+A commit costs the same for one operation as for fifty, so the thread takes
+whatever is pending into one transaction of at most ``MAX_TRANSACTION_S``.
+
+Processes take turns by ``flock`` on a file beside the database: a waiting one
+sleeps in the kernel, where SQLite alone would poll on SQLITE_BUSY.  The kernel
+frees the lock of a killed process.
+"""
+
+import asyncio
+import fcntl
+import logging
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any, TypeAlias, TypeVar
+
+from shared.domain.errors import StorageUnavailable
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Operation: TypeAlias = Callable[[sqlite3.Connection], T]
+"""Runs in the writer's transaction: checks everything before its first write, keeps nothing open."""
+
+MAX_TRANSACTION_S = 0.005
+BACKGROUND_PAUSE_S = 0.001
+
+_OWN_FAULT = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, sqlite3.InterfaceError)
+
+
+class _Pending:
+    """An operation on its way, and what became of it."""
+
+    __slots__ = ("error", "future", "loop", "operation", "result")
+
+    def __init__(self, operation: Operation[Any], future: "asyncio.Future[Any]") -> None:
+        self.operation = operation
+        self.future = future
+        self.loop = future.get_loop()
+        self.result: Any = None  # whatever the operation returned
+        self.error: BaseException | None = None
+
+
+@contextmanager
+def write_lock(descriptor: int) -> Iterator[None]:
+    """Hold the lock that lets one process write at a time."""
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
+class Writer:
+    """Runs operations in group commits and hands their results to the event loops."""
+
+    def __init__(self, connect: Callable[[], sqlite3.Connection], lock_file: Path, *, background: bool) -> None:
+        """Open the connection and start the thread.
+
+        Args:
+            connect: opens the connection; called again after one that broke.
+            lock_file: made if missing; locked around each transaction.
+            background: leave other processes at least 1 ms between transactions.
+        """
+        self._connect = connect
+        self._background = background
+        self._pending: SimpleQueue[_Pending | None] = SimpleQueue()
+        self._closed = False
+        self._lock = os.open(lock_file, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            with write_lock(self._lock):
+                self._connection: sqlite3.Connection | None = connect()
+        except BaseException:
+            os.close(self._lock)
+            raise
+        self._thread = threading.Thread(target=self._run, name="sqlite-writer", daemon=True)
+        self._thread.start()
+
+    def submit(self, operation: Operation[T]) -> "asyncio.Future[T]":
+        """Return a future of the running loop that ends once the operation is committed.
+
+        Raises, through the future:
+            StorageUnavailable: the transaction failed, or the writer is closed.
+        """
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        if self._closed:
+            future.set_exception(StorageUnavailable("the store is closed"))
+        else:
+            self._pending.put(_Pending(operation, future))
+        return future
+
+    def close(self) -> None:
+        """Commit what is pending, end the thread, close the connection.  Twice: nothing more."""
+        if self._closed:
+            return
+        self._closed = True
+        self._pending.put(None)
+        self._thread.join()
+        if self._connection is not None:
+            self._connection.close()
+        os.close(self._lock)
+
+    def _run(self) -> None:
+        ended = False
+        while not ended:
+            first = self._pending.get()
+            if first is None:
+                break
+            ended = self._transaction(first)
+            if self._background:
+                time.sleep(BACKGROUND_PAUSE_S)
+        self._refuse_the_rest()
+
+    def _transaction(self, first: _Pending) -> bool:
+        """Commit one group; return whether the end of all work was seen."""
+        group = [first]
+        ended = False
+        try:
+            with write_lock(self._lock):
+                if self._connection is None:
+                    self._connection = self._connect()
+                connection = self._connection
+                try:
+                    connection.execute("BEGIN IMMEDIATE")
+                    ended = self._fill(connection, group)
+                    connection.execute("COMMIT")
+                except sqlite3.Error:
+                    self._roll_back(connection)
+                    raise
+        except (sqlite3.Error, OSError, StorageUnavailable) as exc:
+            log.exception("storage_write_failed", extra={"operations": len(group)})
+            for each in group:
+                each.error = _unavailable(exc)
+        _settle(group)
+        return ended
+
+    def _fill(self, connection: sqlite3.Connection, group: list[_Pending]) -> bool:
+        """Run pending operations until none is left or time is up."""
+        deadline = time.monotonic() + MAX_TRANSACTION_S
+        following: _Pending | None = group[0]
+        while following is not None:
+            if not _attempt(connection, following):
+                _repeat_without_failed(connection, group)
+            if time.monotonic() >= deadline:
+                return False
+            try:
+                following = self._pending.get_nowait()
+            except Empty:
+                return False
+            if following is not None:
+                group.append(following)
+        return True
+
+    def _roll_back(self, connection: sqlite3.Connection) -> None:
+        """End a failed transaction; a connection that cannot is replaced by the next one."""
+        try:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+        except sqlite3.Error:
+            log.exception("storage_connection_replaced")
+            self._connection = None
+            connection.close()
+
+    def _refuse_the_rest(self) -> None:
+        """Fail what was submitted after the end."""
+        late: list[_Pending] = []
+        while not self._pending.empty():
+            each = self._pending.get_nowait()
+            if each is not None:
+                each.error = StorageUnavailable("the store is closed")
+                late.append(each)
+        _settle(late)
+
+
+def _attempt(connection: sqlite3.Connection, pending: _Pending) -> bool:
+    """Run one operation; False if it failed half-way, by its own mistake."""
+    if pending.future.cancelled():
+        # Nobody waits for it any more: it may as well not happen.
+        return True
+    changes = connection.total_changes
+    try:
+        pending.result = pending.operation(connection)
+    except _OWN_FAULT as exc:
+        pending.error = _unavailable(exc)
+    except sqlite3.Error:
+        raise
+    except Exception as exc:  # noqa: BLE001 - the thread must outlive any operation; its caller gets the error
+        pending.error = exc
+    return pending.error is None or connection.total_changes == changes
+
+
+def _repeat_without_failed(connection: sqlite3.Connection, group: list[_Pending]) -> None:
+    """Undo a half-done operation: roll back and run the others of the group anew."""
+    half_done = True
+    while half_done:
+        connection.execute("ROLLBACK")
+        connection.execute("BEGIN IMMEDIATE")
+        half_done = not all(_attempt(connection, each) for each in group if each.error is None)
+
+
+def _unavailable(cause: Exception) -> StorageUnavailable:
+    """Return the error callers know; every caller gets one of its own."""
+    error = StorageUnavailable(f"the database did not take the write: {cause}")
+    error.__cause__ = cause
+    return error
+
+
+def _settle(group: list[_Pending]) -> None:
+    """Hand results to their futures with one call for each event loop."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[_Pending]] = {}
+    for each in group:
+        by_loop.setdefault(each.loop, []).append(each)
+    for loop, settled in by_loop.items():
+        try:
+            loop.call_soon_threadsafe(_resolve, settled)
+        except RuntimeError:
+            # The loop was closed meanwhile: nobody waits for these.
+            log.debug("storage_result_unclaimed", extra={"operations": len(settled)})
+
+
+def _resolve(settled: list[_Pending]) -> None:
+    for each in settled:
+        if each.future.done():
+            continue
+        if each.error is not None:
+            each.future.set_exception(each.error)
+        else:
+            each.future.set_result(each.result)

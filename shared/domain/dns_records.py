@@ -1,0 +1,85 @@
+"""The DNS records that the owner of a sending domain publishes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from shared.domain.dkim_keys import dns_record
+from shared.domain.tenancy import Domain
+
+VERIFICATION_PREFIX = "edgepost-verification "
+RETURN_PATH_LABEL = "psrp"
+"""First label of a domain's own return path, as in Postal."""
+
+
+@dataclass(frozen=True, slots=True)
+class DNSRecord:
+    """One record to publish, and what it is for."""
+
+    type: str
+    name: str
+    """Whole name without final dot."""
+
+    value: str
+    purpose: str
+
+
+def ownership_value(domain: Domain) -> str:
+    """Return the TXT value that proves that the domain's owner wants Edgepost to send for it."""
+    return f"{VERIFICATION_PREFIX}{domain.verification_token}"
+
+
+def records_to_publish(domain: Domain, *, hostname: str, return_path_domain: str) -> Sequence[DNSRecord]:
+    """Return everything that must be published for a domain, the ownership record first.
+
+    Args:
+        domain: whose records.
+        hostname: name whose A and AAAA records are the addresses that mail leaves from.
+        return_path_domain: where bounces come back.
+    """
+    return (
+        DNSRecord(
+            "TXT",
+            domain.name,
+            ownership_value(domain),
+            "Proves that the domain is yours. Needed before the first message; leave it in place.",
+        ),
+        *_dkim(domain),
+        DNSRecord(
+            # RFC 7208 §3.2: one SPF record for a name, so an existing one is extended, not doubled.
+            "TXT",
+            domain.name,
+            f"v=spf1 a:{hostname} ~all",
+            "SPF: lets this installation's addresses send for the domain. If the domain has a v=spf1 record already,"
+            f" add a:{hostname} to it instead: there may be only one.",
+        ),
+        DNSRecord(
+            # RFC 7489 §3.1.2: with it, the envelope sender is aligned with From.
+            "CNAME",
+            f"{RETURN_PATH_LABEL}.{domain.name}",
+            return_path_domain,
+            "Return path: bounces come back under your own domain, so that SPF counts for DMARC too.",
+        ),
+        DNSRecord(
+            # RFC 7489 §6.3; p=none changes nothing for mail that others send in the domain's name.
+            "TXT",
+            f"_dmarc.{domain.name}",
+            f"v=DMARC1; p=none; rua=mailto:postmaster@{domain.name}",
+            "DMARC: Gmail and Yahoo ask bulk senders for it. p=none only watches; once the reports, which come to the"
+            " rua address, show only mail of yours, change it to quarantine. Keep a DMARC record you already have.",
+        ),
+    )
+
+
+def _dkim(domain: Domain) -> Sequence[DNSRecord]:
+    found: list[DNSRecord] = []
+    for key in domain.keys:
+        name, value = dns_record(key.selector, domain.name, key)
+        found.append(
+            DNSRecord(
+                "TXT",
+                name,
+                value,
+                f"DKIM key ({key.algorithm.value}): receivers check the signature of every message with it.",
+            )
+        )
+    return tuple(found)
