@@ -48,9 +48,7 @@ class World:
 def fake_world(_directory: Path) -> Iterator[World]:
     """Open the backend in memory."""
     clock = FakeClock()
-    yield World(
-        FakeRecords(clock), FakeBodies(clock), lambda _name, most: FakeQueue(clock, most), clock, clock.advance
-    )
+    yield World(FakeRecords(clock), FakeBodies(clock), lambda _name, most: FakeQueue(clock, most), clock, clock.advance)
 
 
 @contextmanager

@@ -116,7 +116,7 @@ class TestLoadMasterKey:
 
     def test_refuses_to_make_one_when_not_allowed(self, tmp_path: Path) -> None:
         """A command that only reads must not found a second installation."""
-        with pytest.raises(InvalidValue, match="master.key"):
+        with pytest.raises(InvalidValue, match=r"master\.key"):
             load_master_key("", tmp_path / "master.key", create=False)
 
         assert list(tmp_path.iterdir()) == []

@@ -94,7 +94,7 @@ class TestSend:
         queue = world.queue()
         await queue.send([Outgoing("x" * 262_144)])
 
-        with pytest.raises(ValueError, match="body|bytes"):
+        with pytest.raises(ValueError, match=r"body|bytes"):
             await queue.send([Outgoing("ü" * 131_073)])
 
 

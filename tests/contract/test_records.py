@@ -49,7 +49,15 @@ class TestGet:
 
     async def test_returns_every_kind_of_value(self, world: World) -> None:
         """Numbers, booleans and None must not turn into one another."""
-        item = {"s": "ü\x00\n", "i": 2**53, "t": True, "f": False, "n": None, "l": [1, "a", [None]], "d": {"x": {"y": 0}}}
+        item = {
+            "s": "ü\x00\n",
+            "i": 2**53,
+            "t": True,
+            "f": False,
+            "n": None,
+            "l": [1, "a", [None]],
+            "d": {"x": {"y": 0}},
+        }
 
         await world.records.put(Put(KEY, item))
 

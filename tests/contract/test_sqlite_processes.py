@@ -53,7 +53,7 @@ class TestSharing:
 
 class TestKill:
     async def test_no_acknowledged_write_is_lost(self, store: SQLiteStore) -> None:
-        """kill -9 at any moment: what was acknowledged is there, and the next process goes on."""
+        """Kill -9 at any moment: what was acknowledged is there, and the next process goes on."""
         records, bodies = SQLiteRecords(store, utc_now), SQLiteBodies(store, utc_now)
         queue = SQLiteQueue(store, "shared", utc_now)
         for _ in range(KILLS):

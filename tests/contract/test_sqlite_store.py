@@ -71,7 +71,7 @@ class TestOpen:
         path = tmp_path / "edgepost.db"
         path.write_bytes(b"not a database" * 100)
 
-        with pytest.raises(StorageUnavailable, match="edgepost.db"):
+        with pytest.raises(StorageUnavailable, match=r"edgepost\.db"):
             SQLiteStore(path, durability="normal").open()
 
     async def test_what_was_written_is_there_after_reopening(self, tmp_path: Path) -> None:
@@ -82,7 +82,7 @@ class TestOpen:
             store.close()
 
     @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-    async def test_a_fork_may_not_use_it(self, store: SQLiteStore) -> None:
+    def test_a_fork_may_not_use_it(self, store: SQLiteStore) -> None:
         """SQLite connections and locks do not survive a fork, so it must fail loudly."""
         store.select(COUNT, ())
 

@@ -1,7 +1,7 @@
 """Wakes whoever waits for a queue: at once for this process, within a tick for others.
 
 SQLite tells nobody about a commit of another process, so while somebody waits,
-each event loop looks at ``PRAGMA data_version`` (a few µs) every ``TICK_S``.
+each event loop looks at ``PRAGMA data_version`` (a few microseconds) every ``TICK_S``.
 The same tick notices that a delayed message became due and that a wait is over.
 """
 

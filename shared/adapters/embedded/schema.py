@@ -24,7 +24,9 @@ _CACHE_KIB = 16_384
 _WAL_LIMIT_BYTES = 64 * 1024 * 1024
 
 # Ready messages wait in the order of groups for the round robin, the others in
-# the order in which they become visible; a message is in one index only.
+# the order in which they become visible; a message is in one index only.  Both
+# hold all that choosing and counting read (`ready` too, else SQLite looks into
+# the table for it).
 _TABLES = (
     """CREATE TABLE records(
         partition TEXT NOT NULL, sort TEXT NOT NULL, data TEXT NOT NULL, expires_at INTEGER,

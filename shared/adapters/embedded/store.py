@@ -1,7 +1,7 @@
 """One SQLite database file, shared by all embedded adapters of a process.
 
 Reads run on the calling thread, each thread with its own connection: a point
-read takes about 10 µs, less than handing it to another thread would.  Writes go
+read takes about 10 microseconds, less than handing it to another thread would.  Writes go
 through the one ``Writer``.  Several processes may have a store on the same file.
 """
 
@@ -10,6 +10,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
@@ -31,7 +32,7 @@ class SQLiteStore:
         Args:
             path: the database file, usually ``edgepost.db`` in the data directory.
             durability: ``full`` survives a power failure, for an fsync per transaction.
-            background: this process may wait: at least 1 ms between its transactions.
+            background: this process may wait: a pause between its transactions makes them fewer.
         """
         self.path = path
         self.durability: Durability = durability
@@ -108,11 +109,8 @@ class SQLiteStore:
             raise StorageUnavailable("the store is closed")
         try:
             create_file(self.path)
-            writer = Writer(
-                lambda: open_writer(self.path, self.durability),
-                self.path.with_name(self.path.name + ".lock"),
-                background=self._background,
-            )
+            connect = partial(open_writer, self.path, self.durability)
+            writer = Writer(self.path, connect, background=self._background)
         except (sqlite3.Error, OSError) as exc:
             raise StorageUnavailable(f"{self.path} cannot be opened: {exc}") from exc
         self._pid = os.getpid()

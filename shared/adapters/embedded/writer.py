@@ -1,26 +1,21 @@
 """The one thread of a process that writes: many operations, one transaction.
 
 A commit costs the same for one operation as for fifty, so the thread takes
-whatever is pending into one transaction of at most ``MAX_TRANSACTION_S``.
-
-Processes take turns by ``flock`` on a file beside the database: a waiting one
-sleeps in the kernel, where SQLite alone would poll on SQLITE_BUSY.  The kernel
-frees the lock of a killed process.
+whatever is pending into one transaction of at most ``MAX_TRANSACTION_S``, with
+the lock held that lets one process write at a time.
 """
 
 import asyncio
-import fcntl
 import logging
-import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, TypeAlias, TypeVar
 
+from shared.adapters.embedded.write_lock import WriteLock
 from shared.domain.errors import StorageUnavailable
 
 log = logging.getLogger(__name__)
@@ -30,7 +25,7 @@ Operation: TypeAlias = Callable[[sqlite3.Connection], T]
 """Runs in the writer's transaction: checks everything before its first write, keeps nothing open."""
 
 MAX_TRANSACTION_S = 0.005
-BACKGROUND_PAUSE_S = 0.001
+BACKGROUND_PAUSE_S = 0.002
 
 _OWN_FAULT = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, sqlite3.InterfaceError)
 
@@ -48,37 +43,31 @@ class _Pending:
         self.error: BaseException | None = None
 
 
-@contextmanager
-def write_lock(descriptor: int) -> Iterator[None]:
-    """Hold the lock that lets one process write at a time."""
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
-    try:
-        yield
-    finally:
-        fcntl.flock(descriptor, fcntl.LOCK_UN)
-
-
 class Writer:
     """Runs operations in group commits and hands their results to the event loops."""
 
-    def __init__(self, connect: Callable[[], sqlite3.Connection], lock_file: Path, *, background: bool) -> None:
+    def __init__(self, database: Path, connect: Callable[[], sqlite3.Connection], *, background: bool) -> None:
         """Open the connection and start the thread.
 
         Args:
+            database: the file; the lock's files lie beside it.
             connect: opens the connection; called again after one that broke.
-            lock_file: made if missing; locked around each transaction.
-            background: leave other processes at least 1 ms between transactions.
+            background: rest for ``BACKGROUND_PAUSE_S`` between transactions, so that they are fewer and fuller.
+
+        Raises:
+            sqlite3.Error: the connection cannot be opened.
+            OSError: the lock cannot be opened.
         """
         self._connect = connect
         self._background = background
         self._pending: SimpleQueue[_Pending | None] = SimpleQueue()
         self._closed = False
-        self._lock = os.open(lock_file, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        self._lock = WriteLock(database)
         try:
-            with write_lock(self._lock):
+            with self._lock.held():
                 self._connection: sqlite3.Connection | None = connect()
         except BaseException:
-            os.close(self._lock)
+            self._lock.close()
             raise
         self._thread = threading.Thread(target=self._run, name="sqlite-writer", daemon=True)
         self._thread.start()
@@ -105,7 +94,7 @@ class Writer:
         self._thread.join()
         if self._connection is not None:
             self._connection.close()
-        os.close(self._lock)
+        self._lock.close()
 
     def _run(self) -> None:
         ended = False
@@ -123,7 +112,7 @@ class Writer:
         group = [first]
         ended = False
         try:
-            with write_lock(self._lock):
+            with self._lock.held():
                 if self._connection is None:
                     self._connection = self._connect()
                 connection = self._connection

@@ -1,0 +1,257 @@
+"""Accept: from an authenticated submission to a promise that it will be delivered.
+
+In this order, so that a crash anywhere leaves nothing that was promised and
+cannot be kept: body; reservation of ids when there is an idempotency key; jobs;
+records; answer.  A job whose record never came is dropped by the node after a
+while; a record without a job cannot exist.  What must be equal on every attempt
+(Date, Message-ID) is fixed here.
+"""
+
+import asyncio
+import random
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from shared.domain.addresses import checked, domain_of, shown_domains
+from shared.domain.errors import (
+    IdempotencyKeyReused,
+    InvalidValue,
+    MessageTooLarge,
+    NoRecipients,
+    SenderNotAllowed,
+    ServerSuspended,
+    StillInProgress,
+    StorageUnavailable,
+    TooManyRecipients,
+)
+from shared.domain.headers import Head
+from shared.domain.ids import draw_ids, draw_token
+from shared.domain.job import Job, ToMX
+from shared.domain.letter import Letter, read_letter
+from shared.domain.message import Direction, Message
+from shared.domain.submission import MAX_RECIPIENTS, Accepted, AcceptedMessage, Submission
+from shared.domain.tenancy import Domain, Server, Tenant
+from shared.flow.queues import work_queue
+from shared.ports import Outgoing, Stores
+from shared.settings import Settings
+from shared.store.directory import Directory
+from shared.store.messages import Messages
+from shared.store.reservations import Reservation, Reservations
+
+MAX_ID_DRAWS = 5
+IN_PROGRESS_FOR = timedelta(seconds=60)
+"""After this, a repetition finishes what the first request did not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """What accepting needs."""
+
+    stores: Stores
+    directory: Directory
+    messages: Messages
+    reservations: Reservations
+    settings: Settings
+    rng: random.Random
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """A submission that may be accepted, with what was read from it."""
+
+    submission: Submission
+    letter: Letter
+    domain: Domain
+    recipients: Mapping[str, str]
+    """Each recipient once: as the caller wrote it, and as the envelope needs it."""
+
+    key: str
+    """Idempotency key; empty for none."""
+
+    @property
+    def server(self) -> Server:
+        return self.submission.tenant.server
+
+
+async def accept(submission: Submission, *, using: Acceptance, now: datetime) -> Accepted:
+    """Check a submission, make it durable, and return the ids of its messages.
+
+    Twice with the same idempotency key and request: the same answer, and
+    nothing is sent twice.  Twice without a key: two messages each.
+
+    Raises:
+        Refused: one of its leaves, see ``shared.domain.errors``.
+        StillInProgress: the first request with this key is being worked on.
+        StorageUnavailable: nothing was promised.
+    """
+    request = await _examine(submission, using=using, now=now)
+    if request.key and (known := await using.reservations.get(request.server.id, request.key)):
+        return await _repeat(known, request, using=using, now=now)
+    reservation = _reserve(request, using=using, now=now)
+    await using.stores.bodies.put(
+        reservation.body_key, request.letter.raw, expires_at=now + using.settings.body_retention
+    )
+    if request.key and not await using.reservations.put(request.server.id, request.key, reservation):
+        # Another request with this key was faster, a moment ago.
+        await using.stores.bodies.delete(reservation.body_key)
+        raise StillInProgress("the first request with this Idempotency-Key is in progress")
+    return await _store(reservation, request, using=using, now=now)
+
+
+async def _examine(submission: Submission, *, using: Acceptance, now: datetime) -> _Request:
+    """Refuse what must not be accepted, from the cheapest check to the dearest."""
+    if submission.tenant.suspended:
+        raise ServerSuspended("the server has been suspended")
+    if len(submission.raw) > using.settings.max_message_bytes:
+        raise MessageTooLarge(f"the message is over {using.settings.max_message_bytes} bytes")
+    recipients = _recipients(submission.recipients)
+    unique = uuid.UUID(int=using.rng.getrandbits(128), version=4)
+    letter = read_letter(submission.raw, now=now, new_message_id=f"{unique}@{using.settings.return_path_domain}")
+    domain = await check_sender(letter.head, submission.tenant, using.directory)
+    key = submission.idempotency_key or letter.idempotency_key
+    return _Request(submission, letter, domain, recipients, key)
+
+
+def _reserve(request: _Request, *, using: Acceptance, now: datetime) -> Reservation:
+    """Draw everything that a repetition must find unchanged."""
+    ids = draw_ids(now, len(request.recipients), using.rng)
+    return Reservation(
+        digest=request.submission.request_digest,
+        message_id=request.letter.message_id,
+        body_key=f"{request.server.id}/{ids[0]}-{draw_token(using.rng, 8)}",
+        recipients=list(request.recipients),
+        ids=ids,
+        tokens=[draw_token(using.rng) for _ in ids],
+        at=now,
+    )
+
+
+async def check_sender(head: Head, tenant: Tenant, directory: Directory) -> Domain:
+    """Return the verified domain that signs for this sender.
+
+    Every address that any parser could show in From, and in Sender if there is
+    one, must be of a verified domain of the server.  Where the server allows
+    it, a Sender of a verified domain vouches for any From, as in Postal
+    (app/models/server.rb, authenticated_domain_for_address; allow_sender).
+
+    Raises:
+        SenderNotAllowed: an address is not the server's, or there is none.
+    """
+    sender = await _verified(head, b"Sender", tenant, directory)
+    if head.named(b"Sender") and sender is None:
+        raise SenderNotAllowed("the Sender address is not of a verified domain of this server")
+    author = await _verified(head, b"From", tenant, directory)
+    if author is not None:
+        return author
+    if sender is not None and tenant.server.allow_sender and head.named(b"From"):
+        return sender
+    raise SenderNotAllowed("the From address is not of a verified domain of this server")
+
+
+async def _verified(head: Head, name: bytes, tenant: Tenant, directory: Directory) -> Domain | None:
+    """Return the first domain of the field if all its domains are the tenant's and verified."""
+    fields = head.named(name)
+    if len(fields) != 1:
+        return None
+    try:
+        shown = sorted(shown_domains(fields[0].value))
+    except InvalidValue:
+        return None
+    domains = [await directory.domain(domain, tenant.server) for domain in shown]
+    verified = [domain for domain in domains if domain is not None and domain.verified_at is not None]
+    return verified[0] if verified and len(verified) == len(shown) else None
+
+
+def _recipients(given: Sequence[str]) -> Mapping[str, str]:
+    """Return each recipient once: as given, and as the envelope needs it."""
+    if not given:
+        raise NoRecipients("there are no recipients")
+    found: dict[str, str] = {}
+    seen: set[str] = set()
+    for address in given:
+        safe = checked(address)
+        if safe.lower() not in seen:
+            seen.add(safe.lower())
+            found[address] = safe
+    if len(found) > MAX_RECIPIENTS:
+        raise TooManyRecipients(f"a message may have at most {MAX_RECIPIENTS} recipients")
+    return found
+
+
+async def _repeat(known: Reservation, request: _Request, *, using: Acceptance, now: datetime) -> Accepted:
+    """Give the answer of the first request, finishing its work if it died half-way."""
+    if known.digest != request.submission.request_digest:
+        raise IdempotencyKeyReused("this Idempotency-Key was used for another request")
+    if known.done:
+        return replace(_answer(known), repeated=True)
+    if now - known.at < IN_PROGRESS_FOR:
+        raise StillInProgress("the first request with this Idempotency-Key is in progress")
+    return replace(await _store(known, request, using=using, now=now), repeated=True)
+
+
+async def _store(reservation: Reservation, request: _Request, *, using: Acceptance, now: datetime) -> Accepted:
+    """Store jobs, then records; a message whose id is another's gets a new one."""
+    server = request.server
+    expires_at = now + using.settings.message_retention
+    stored: dict[str, Message] = {}
+    pending = _messages(reservation, request)
+    for _ in range(MAX_ID_DRAWS):
+        await work_queue(using.stores, server.ip_pool).send([_job(message) for message in pending.values()])
+        added = await asyncio.gather(
+            *(using.messages.add(server, message, expires_at=expires_at) for message in pending.values())
+        )
+        stored |= {written: message for (written, message), new in zip(pending.items(), added, strict=True) if new}
+        pending = {written: message for written, message in pending.items() if written not in stored}
+        if not pending:
+            break
+        others = draw_ids(now, len(pending), using.rng)
+        pending = {w: replace(m, id=other) for (w, m), other in zip(pending.items(), others, strict=True)}
+    else:
+        raise StorageUnavailable("no free message id was found")
+    settled = replace(reservation, ids=[stored[written].id for written in reservation.recipients])
+    if request.key:
+        await using.reservations.finish(server.id, request.key, settled.ids)
+    return _answer(settled)
+
+
+def _messages(reservation: Reservation, request: _Request) -> dict[str, Message]:
+    """Return the messages to be stored, by recipient as the caller wrote it."""
+    submission, letter = request.submission, request.letter
+    first = Message(
+        server_id=request.server.id,
+        id=reservation.ids[0],
+        token=reservation.tokens[0],
+        direction=Direction.OUTGOING,
+        rcpt_to="",
+        mail_from="" if submission.bounce else submission.mail_from,
+        subject=letter.subject,
+        message_id=reservation.message_id,
+        body_key=reservation.body_key,
+        size_bytes=len(letter.raw),
+        origin=submission.origin,
+        tag=submission.tag or letter.tag,
+        metadata=submission.metadata or letter.metadata,
+        track_opens=letter.track_opens if submission.track_opens is None else submission.track_opens,
+        track_clicks=letter.track_clicks if submission.track_clicks is None else submission.track_clicks,
+        domain=request.domain.name,
+        credential_id=submission.credential.id,
+        bounce=submission.bounce,
+    )
+    names = zip(reservation.recipients, reservation.ids, reservation.tokens, strict=True)
+    return {
+        written: replace(first, id=message_id, token=token, rcpt_to=request.recipients[written])
+        for written, message_id, token in names
+    }
+
+
+def _job(message: Message) -> Outgoing:
+    job = Job(message.server_id, message.id, message.attempt, ToMX(domain_of(message.rcpt_to)))
+    return Outgoing(job.to_json(), group=str(message.server_id))
+
+
+def _answer(reservation: Reservation) -> Accepted:
+    names = zip(reservation.recipients, reservation.ids, reservation.tokens, strict=True)
+    messages = {written: AcceptedMessage(message_id, token) for written, message_id, token in names}
+    return Accepted(reservation.message_id, messages)

@@ -1,0 +1,108 @@
+"""Holds: release sends the message after all, cancel and expiry end it unsent.
+
+A release puts the job on the queue before it changes the record: a job that
+finds its message still held waits a few seconds, while a record without a job
+would be lost mail.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import cast
+
+from shared.domain.addresses import domain_of
+from shared.domain.errors import NotFound, WrongState
+from shared.domain.event import event_of
+from shared.domain.ids import MessageId, draw_ids, draw_token
+from shared.domain.job import Job, ToMX
+from shared.domain.message import Delivery, Message, Status
+from shared.domain.tenancy import Server
+from shared.flow.queues import work_queue
+from shared.flow.settle import Settling
+from shared.ports import Delete, Item, Outgoing
+from shared.store.keys import held_key
+
+CANCELLED = "The hold on this message has been removed without action."
+"""Postal's words (app/models/message.rb, cancel_hold)."""
+
+MAX_PAGE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class HeldPage:
+    """Held messages of a server, oldest first."""
+
+    messages: Sequence[Message]
+    cursor: str | None
+    """Pass to the next call; None at the end."""
+
+
+async def held(server: Server, *, cursor: str | None = None, limit: int = 30, using: Settling) -> HeldPage:
+    """Return a page of the server's held messages, oldest first."""
+    partition = held_key(server.id, 0).partition
+    page = await using.stores.records.query(partition, limit=min(limit, MAX_PAGE), cursor=cursor)
+    found = [await using.messages.get(server, MessageId(cast("int", item["id"]))) for _, item in page.items]
+    return HeldPage([message for message in found if message is not None and message.held], page.cursor)
+
+
+async def release(server: Server, message_id: MessageId, *, using: Settling) -> Message:
+    """Let a held message go out; holds that a person may overrule do not apply again.
+
+    Raises:
+        NotFound: there is no such message.
+        WrongState: it is not held.
+    """
+    message = await _held_message(server, message_id, using)
+    job = Job(message.server_id, message.id, message.attempt, ToMX(domain_of(message.rcpt_to)))
+    await work_queue(using.stores, server.ip_pool).send([Outgoing(job.to_json(), group=str(server.id))])
+    released = await using.messages.leave_hold(server, message, {"status": Status.PENDING.value, "released": True})
+    return await _off_the_list(server, message, released, using)
+
+
+async def cancel(server: Server, message_id: MessageId, *, using: Settling, now: datetime) -> Message:
+    """End a held message without sending it.
+
+    Raises:
+        NotFound: there is no such message.
+        WrongState: it is not held.
+    """
+    message = await _held_message(server, message_id, using)
+    row = Delivery(
+        id=draw_ids(now, 1, using.rng)[0],
+        attempt=message.attempt,
+        status=Status.HOLD_CANCELLED,
+        details=CANCELLED,
+        output="",
+        at=now,
+        log_id=draw_token(using.rng, 8),
+    )
+    # The event goes out before the record changes: a crash between them cancels
+    # again and repeats it, where the other order would lose it.
+    await using.stores.events.send([Outgoing(event_of(message, row).to_json(), group=str(server.id))])
+    changes: Item = {"status": Status.HOLD_CANCELLED.value, "attempt": message.attempt + 1}
+    cancelled = await using.messages.leave_hold(server, message, changes, [row])
+    return await _off_the_list(server, message, cancelled, using)
+
+
+async def expire(server: Server, message_id: MessageId, attempt: int, *, using: Settling, now: datetime) -> None:
+    """Cancel a hold whose time is up, unless it was released or cancelled before."""
+    message = await using.messages.get(server, message_id)
+    if message is None or not message.held or message.attempt != attempt:
+        return
+    await cancel(server, message_id, using=using, now=now)
+
+
+async def _held_message(server: Server, message_id: MessageId, using: Settling) -> Message:
+    message = await using.messages.get(server, message_id)
+    if message is None:
+        raise NotFound(f"there is no message {message_id} on the server {server.permalink}")
+    if not message.held:
+        raise WrongState(f"message {message_id} is not held; its status is {message.status.value}")
+    return message
+
+
+async def _off_the_list(server: Server, message: Message, changed: Message | None, using: Settling) -> Message:
+    if changed is None:
+        raise WrongState(f"message {message.id} was released or cancelled by somebody else just now")
+    await using.stores.records.delete(Delete(held_key(server.id, message.id)))
+    return changed

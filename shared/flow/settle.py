@@ -1,0 +1,201 @@
+"""Settle: write down what an attempt ended in, and what follows from it.
+
+In this order, each step safe to repeat:
+
+1. one conditional update of the message under its claim;
+2. the delayed job or schedule entry, if it is to be tried again or is held;
+3. the event;
+4. the caller deletes the job.
+
+A crash between the steps leaves the job on the queue.  The next node finds the
+record past the job's attempt and calls ``complete``, which repeats 2 and 3 from
+what the record says.
+"""
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import assert_never
+
+from shared.domain.addresses import domain_of
+from shared.domain.event import event_of
+from shared.domain.ids import draw_ids, draw_token
+from shared.domain.job import Job, ToMX
+from shared.domain.message import Delivery, Evidence, Message, Status
+from shared.domain.moments import to_ms
+from shared.domain.outcome import HardFail, Held, Outcome, Postponed, Sent, SoftFail
+from shared.domain.retry import RetrySchedule
+from shared.domain.tenancy import Tenant
+from shared.flow.claim import Claimed
+from shared.flow.queues import work_queue
+from shared.ports import MAX_DELAY, Item, Outgoing, Put, Stores
+from shared.settings import Settings
+from shared.store.keys import held_key
+from shared.store.messages import Messages
+from shared.store.schedule import Entry, Schedule
+
+ABANDONED = "The node that made this attempt went away before its end; the message may be sent more than once."
+MAX_DETAILS = 250
+MAX_OUTPUT = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Settling:
+    """What settling needs."""
+
+    stores: Stores
+    messages: Messages
+    schedule: Schedule
+    settings: Settings
+    rng: random.Random
+
+    @property
+    def retries(self) -> RetrySchedule:
+        """The retry schedule of the settings."""
+        return RetrySchedule(self.settings.first_retry, self.settings.retry_growth, self.settings.max_attempts)
+
+
+async def settle(
+    claimed: Claimed, outcome: Outcome, *, took: timedelta, prefer_ip: str = "", using: Settling, now: datetime
+) -> bool:
+    """Write the outcome of a claimed attempt; False if the claim was lost meanwhile.
+
+    Args:
+        claimed: as ``claim`` returned it.
+        outcome: what the attempt ended in.
+        took: how long the attempt lasted.
+        prefer_ip: source address that the next attempt should come from, if possible.
+        using: what settling needs.
+        now: the moment of the outcome.
+    """
+    changes, rows = _decide(claimed, outcome, took=took, using=using, now=now)
+    message = await using.messages.settle(claimed.tenant.server, claimed.message, changes, rows)
+    if message is None:
+        return False
+    await complete(claimed.tenant, message, rows, prefer_ip=prefer_ip, using=using, now=now)
+    return True
+
+
+def _decide(
+    claimed: Claimed, outcome: Outcome, *, took: timedelta, using: Settling, now: datetime
+) -> tuple[Item, Sequence[Delivery]]:
+    """Return the changes of the message and its new delivery rows."""
+    message = claimed.message
+    if isinstance(outcome, Postponed):
+        return {"claims": 0, "next_at": to_ms(outcome.until)}, ()
+    changes: Item = {"attempt": message.attempt + 1, "claims": 0, "next_at": 0, "last_at": to_ms(now)}
+    evidence, output = Evidence(), ""
+    match outcome:
+        case Sent(details, output, evidence):
+            status = Status.SENT
+        case SoftFail(details, output, evidence):
+            failures = message.failures + 1
+            changes["failures"] = failures
+            if using.retries.exhausted(failures):
+                status = Status.HARD_FAIL
+                details = f"Given up after {failures} attempts. {details}"
+            else:
+                status = Status.SOFT_FAIL
+                changes["next_at"] = to_ms(now + _wait(outcome, failures, using))
+            if outcome.maybe_sent:
+                details = f"{details} The message may be sent more than once."
+        case HardFail(details, output, evidence):
+            status = Status.HARD_FAIL
+        case Held(details):
+            status = Status.HELD
+            changes["held"] = True
+            changes["hold_until"] = to_ms(now + using.settings.hold_expiry / using.settings.time_factor)
+        case _:
+            assert_never(outcome)
+    changes["status"] = status.value
+    rows = [_row(message, Status.SOFT_FAIL, ABANDONED, now=now, using=using)] if claimed.abandoned else []
+    rows.append(_row(message, status, details, output=output, evidence=evidence, took=took, now=now, using=using))
+    return changes, rows
+
+
+def _wait(outcome: SoftFail, failures: int, using: Settling) -> timedelta:
+    wait = outcome.retry_after or using.retries.wait_after(failures, jitter=using.rng.random())
+    return wait / using.settings.time_factor
+
+
+def _row(
+    message: Message,
+    status: Status,
+    details: str,
+    *,
+    output: str = "",
+    evidence: Evidence | None = None,
+    took: timedelta | None = None,
+    now: datetime,
+    using: Settling,
+) -> Delivery:
+    return Delivery(
+        id=draw_ids(now, 1, using.rng)[0],
+        attempt=message.attempt,
+        status=status,
+        details=details[:MAX_DETAILS],
+        output=output[:MAX_OUTPUT],
+        at=now,
+        log_id=draw_token(using.rng, 8),
+        duration=took,
+        evidence=evidence or Evidence(),
+    )
+
+
+async def complete(
+    tenant: Tenant,
+    message: Message,
+    rows: Sequence[Delivery],
+    *,
+    prefer_ip: str = "",
+    using: Settling,
+    now: datetime,
+) -> None:
+    """Do what follows from a settled attempt, steps 2 and 3.  Twice: nothing more.
+
+    Args:
+        tenant: the message's.
+        message: as it stands now; a later attempt may have been settled since.
+        rows: the delivery rows of the attempt.
+        prefer_ip: source address for the next attempt.
+        using: what settling needs.
+        now: a retry that is already due goes out at once.
+    """
+    if message.held and message.hold_expires_at is not None:
+        await _keep_held(message, message.hold_expires_at, using)
+    elif message.next_attempt_at is not None:
+        await send_later(tenant, message, message.next_attempt_at, prefer_ip=prefer_ip, using=using, now=now)
+    if rows:
+        # The abandoned attempt is no event of its own: its successor tells the story.
+        event = event_of(message, rows[-1])
+        await using.stores.events.send([Outgoing(event.to_json(), group=str(message.server_id))])
+
+
+async def _keep_held(message: Message, until: datetime, using: Settling) -> None:
+    kept_until = message.accepted_at + using.settings.message_retention
+    listing: Item = {"id": message.id, "until": to_ms(until)}
+    await using.stores.records.put(Put(held_key(message.server_id, message.id), listing, kept_until))
+    item: Item = {
+        "do": "expire_hold",
+        "server": message.server_id,
+        "message": message.id,
+        "attempt": message.attempt,
+    }
+    await using.schedule.put(Entry(until, message.server_id, message.id, message.attempt, "hold", item))
+
+
+async def send_later(
+    tenant: Tenant, message: Message, due: datetime, *, prefer_ip: str = "", using: Settling, now: datetime
+) -> None:
+    """Put the message's next job on its queue, at its moment."""
+    job = Job(message.server_id, message.id, message.attempt, ToMX(domain_of(message.rcpt_to)), prefer_ip)
+    pool, group, body = tenant.server.ip_pool, str(message.server_id), job.to_json()
+    wait = max(due - now, timedelta(0))
+    if wait > MAX_DELAY / using.settings.time_factor:
+        item: Item = {"do": "send_job", "pool": pool, "group": group, "job": body}
+        entry = Entry(due, message.server_id, message.id, message.attempt, "job", item)
+        if await using.schedule.put(entry):
+            return
+        wait = timedelta(0)
+    await work_queue(using.stores, pool).send([Outgoing(body, group=group, delay=wait)])

@@ -1,0 +1,67 @@
+"""Does the owner of a domain want us to send for it?  The DNS says."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from shared.domain.dns_records import VERIFICATION_PREFIX, ownership_value
+from shared.domain.errors import NotFound
+from shared.domain.tenancy import Domain
+from shared.ports import Records, Resolver
+from shared.store.domains import Domains
+
+MAX_SHOWN = 5
+MAX_SHOWN_LENGTH = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """What the DNS said."""
+
+    domain: Domain
+    """As it is now."""
+
+    verified: bool
+    explanation: str
+    """For people: what was found, and what to do if it was not right."""
+
+
+async def verify_domain(domain: Domain, *, records: Records, resolver: Resolver, now: datetime) -> Verification:
+    """Look for the ownership record and note it if it is there.
+
+    A domain that is verified stays so, whatever the DNS says today: mail must not
+    stop because of a failing name server.
+
+    Raises:
+        LookupFailed: the DNS gave no answer; nothing changed.
+        NotFound: the domain was removed meanwhile.
+    """
+    found = await resolver.txt(domain.name)
+    right = ownership_value(domain) in found
+    if domain.verified_at is not None:
+        state = "the ownership record is there" if right else "though its ownership record is not there"
+        return Verification(domain, verified=True, explanation=f"{domain.name} is verified; {state}")
+    if not right:
+        return Verification(domain, verified=False, explanation=explain_missing(domain, found))
+    verified = await Domains(records).mark_verified(domain, now, trusted=False)
+    if verified is None:
+        raise NotFound(f"there is no domain {domain.name}")
+    return Verification(verified, verified=True, explanation=f"{domain.name} is verified: mail may be sent from it")
+
+
+def explain_missing(domain: Domain, found: Sequence[str]) -> str:
+    """Return what is wrong with the TXT records found, and what to publish."""
+    wanted = ownership_value(domain)
+    publish = f"publish at {domain.name} a TXT record with exactly: {wanted}"
+    if not found:
+        return f"{domain.name} has no TXT record; {publish}"
+    near = [text for text in found if VERIFICATION_PREFIX.strip() in text.lower()]
+    if near:
+        return f"the ownership record of {domain.name} is another one ({_shown(near)}); {publish}"
+    return f"{domain.name} has {len(found)} TXT records, but no ownership record ({_shown(found)}); {publish}"
+
+
+def _shown(texts: Sequence[str]) -> str:
+    """Return the texts of a stranger's DNS, short and in one line."""
+    short = [ascii(text[:MAX_SHOWN_LENGTH]) for text in texts[:MAX_SHOWN]]
+    return ", ".join(short) + (", …" if len(texts) > MAX_SHOWN else "")

@@ -1,0 +1,132 @@
+"""Where everything lies: the one table of all keys.
+
+| what | partition | sort |
+| --- | --- | --- |
+| organization | ``organizations`` | id |
+| permalink, unique | ``permalink#{kind}#{permalink}`` | ``-`` |
+| server | ``server#{id}`` | ``server`` |
+| server of an organization | ``organization#{id}#servers`` | server id |
+| domain | ``domain#{name}`` | ``s#{server}`` or ``o#{organization}`` |
+| domain of an owner | ``server#{id}`` or ``organization#{id}`` | ``domain#{name}`` |
+| credential | ``credential#{kind}#{key hash}`` | ``-`` |
+| credential of a server | ``server#{id}`` | ``credential#{id}`` |
+| SMTP-IP network | ``smtp-ip#{cidr}`` | ``-`` |
+| message | ``message#{server}#{direction}#{hour}#{shard}`` | id |
+| held message of a server | ``held#{server}`` | id |
+| idempotency reservation | ``reservation#{server}#{key hash}`` | ``-`` |
+| schedule entry | ``due#{minute}#{shard}`` | due, server, id, attempt, kind |
+| schedule cursor | ``schedule`` | ``cursor`` |
+| event | ``events#{server}#{hour of the message}#{shard}`` | message, attempt, kind |
+| counters of an hour | ``counters#{server}#{day}`` | hour |
+
+All numbers in sort keys are zero-padded, so that text order is number order.
+"""
+
+from datetime import datetime, timedelta
+
+from shared.domain.ids import EPOCH, RANDOM_BITS, MessageId
+from shared.domain.message import Direction
+from shared.domain.tenancy import Server
+from shared.ports import Key
+
+MS_PER_HOUR = 3_600_000
+SCHEDULE_SHARDS = 4
+
+
+def organization_key(organization_id: int) -> Key:
+    """Return where an organization lies."""
+    return Key("organizations", f"{organization_id:010d}")
+
+
+def permalink_key(kind: str, permalink: str) -> Key:
+    """Return where the owner of a permalink is named; kind is organization or server."""
+    return Key(f"permalink#{kind}#{permalink}", "-")
+
+
+def server_key(server_id: int) -> Key:
+    """Return where a server lies."""
+    return Key(f"server#{server_id}", "server")
+
+
+def server_listing_key(organization_id: int, server_id: int) -> Key:
+    """Return where a server stands in the list of its organization."""
+    return Key(f"organization#{organization_id}#servers", f"{server_id:010d}")
+
+
+def domain_key(name: str, *, server_id: int | None = None, organization_id: int | None = None) -> Key:
+    """Return where a domain of that owner lies; a server if one is given."""
+    return Key(f"domain#{name}", f"o#{organization_id}" if server_id is None else f"s#{server_id}")
+
+
+def domain_listing_key(name: str, *, server_id: int | None = None, organization_id: int | None = None) -> Key:
+    """Return where a domain stands in the list of its owner."""
+    owner = f"organization#{organization_id}" if server_id is None else f"server#{server_id}"
+    return Key(owner, f"domain#{name}")
+
+
+def credential_key(kind: str, key_hash: str) -> Key:
+    """Return where the credential with this key lies."""
+    return Key(f"credential#{kind}#{key_hash}", "-")
+
+
+def credential_listing_key(server_id: int, credential_id: int) -> Key:
+    """Return where a credential stands in the list of its server."""
+    return Key(f"server#{server_id}", f"credential#{credential_id:010d}")
+
+
+def network_key(cidr: str) -> Key:
+    """Return where the SMTP-IP credential of a network lies."""
+    return Key(f"smtp-ip#{cidr}", "-")
+
+
+def message_key(server: Server, direction: Direction, message_id: MessageId) -> Key:
+    """Return where a message lies: its id tells the hour, and with the server the shard."""
+    milliseconds = message_id >> RANDOM_BITS
+    shard = message_id % _shard_count(server, milliseconds)
+    hour = milliseconds // MS_PER_HOUR
+    return Key(f"message#{server.id}#{direction.value[0]}#{hour}#{shard}", f"{message_id:016d}")
+
+
+def _shard_count(server: Server, milliseconds: int) -> int:
+    at = EPOCH + timedelta(milliseconds=milliseconds)
+    count = 1
+    for shards in server.shards:
+        if shards.since <= at:
+            count = shards.count
+    return count
+
+
+def held_key(server_id: int, message_id: int) -> Key:
+    """Return where a held message stands in its server's list."""
+    return Key(f"held#{server_id}", f"{message_id:016d}")
+
+
+def reservation_key(server_id: int, key_hash: str) -> Key:
+    """Return where an idempotency key is reserved."""
+    return Key(f"reservation#{server_id}#{key_hash}", "-")
+
+
+def minute_of(moment: datetime) -> int:
+    """Return the number of the minute, counted from 2025, that holds the moment."""
+    return int((moment - EPOCH).total_seconds() // 60)
+
+
+def schedule_partition(minute: int, shard: int) -> str:
+    """Return the partition of entries due in a minute."""
+    return f"due#{minute}#{shard}"
+
+
+def schedule_cursor_key() -> Key:
+    """Return where the oldest unfinished minute is noted."""
+    return Key("schedule", "cursor")
+
+
+def event_key(server_id: int, message_id: int, attempt: int, kind: str) -> Key:
+    """Return where an event of a message lies: the same event always in the same place."""
+    hour = (message_id >> RANDOM_BITS) // MS_PER_HOUR
+    return Key(f"events#{server_id}#{hour}#{message_id % SCHEDULE_SHARDS}", f"{message_id:016d}#{attempt:04d}#{kind}")
+
+
+def counters_key(server_id: int, at: datetime) -> Key:
+    """Return where the counters of the hour of that moment lie."""
+    return Key(f"counters#{server_id}#{at:%Y%m%d}", f"{at:%H}")

@@ -1,0 +1,146 @@
+"""An installation in memory: one organization, one server, one verified domain, one API key."""
+
+import random
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+
+from shared.adapters.embedded.master_key import MasterKeyring
+from shared.domain.job import Job
+from shared.domain.message import Message, Origin, Via
+from shared.domain.submission import Accepted, Submission
+from shared.domain.tenancy import Credential, CredentialType, DKIMAlgorithm, Domain, Scope, Server, Tenant
+from shared.flow.accept import Acceptance, accept
+from shared.flow.claim import Claimed, claim
+from shared.flow.credentials import NewCredential, create_credential
+from shared.flow.domains import NewDomain, add_domain
+from shared.flow.organizations import create_organization
+from shared.flow.servers import NewServer, create_server
+from shared.flow.settle import Settling
+from shared.ports import Received, Stores
+from shared.settings import Settings
+from shared.store.directory import Directory
+from shared.store.messages import Messages
+from shared.store.reservations import Reservations
+from shared.store.schedule import Schedule
+from tests.fakes.bodies import FakeBodies
+from tests.fakes.clock import FakeClock
+from tests.fakes.queue import FakeQueue
+from tests.fakes.records import FakeRecords
+
+RAW = (
+    b"From: App <app@example.test>\r\nTo: user@dest.test\r\nSubject: Hello\r\n"
+    b"Date: Thu, 01 Jan 2026 12:00:00 +0000\r\nMessage-ID: <one@example.test>\r\n\r\nHi.\r\n"
+)
+
+
+@dataclass(slots=True)
+class Installation:
+    """Everything a flow needs, and short ways to use it."""
+
+    clock: FakeClock
+    records: FakeRecords
+    bodies: FakeBodies
+    work: FakeQueue
+    events: FakeQueue
+    stores: Stores
+    settings: Settings
+    directory: Directory
+    messages: Messages
+    acceptance: Acceptance
+    settling: Settling
+    tenant: Tenant
+    domain: Domain
+    credential: Credential
+    key: str
+    rng: random.Random = field(default_factory=lambda: random.Random(1))
+
+    @property
+    def server(self) -> Server:
+        """The one server, as it was made."""
+        return self.tenant.server
+
+    def submission(self, *recipients: str, raw: bytes = RAW, **changes: object) -> Submission:
+        """Return a submission that will be accepted unless ``changes`` prevent it."""
+        made = Submission(
+            tenant=self.tenant,
+            credential=self.credential,
+            mail_from="app@example.test",
+            recipients=recipients or ("user@dest.test",),
+            raw=raw,
+            origin=Origin(Via.HTTP, "192.0.2.7"),
+            request_digest="digest",
+        )
+        return replace(made, **changes)  # type: ignore[arg-type]
+
+    async def accept(self, *recipients: str, **changes: object) -> Accepted:
+        """Accept a submission now."""
+        return await accept(self.submission(*recipients, **changes), using=self.acceptance, now=self.clock())  # type: ignore[arg-type]
+
+    async def accept_one(self, recipient: str = "user@dest.test", **changes: object) -> Message:
+        """Accept a submission to one recipient and return its stored message."""
+        answer = await self.accept(recipient, **changes)
+        return await self.message(answer.messages[recipient].id)
+
+    async def message(self, message_id: int) -> Message:
+        """Return a message that must be there."""
+        found = await self.messages.get(self.server, message_id)  # type: ignore[arg-type]
+        assert found is not None
+        return found
+
+    async def take_jobs(self, limit: int = 10) -> list[tuple[Job, Received]]:
+        """Take jobs from the work queue without waiting."""
+        got = await self.work.receive(limit, wait=timedelta(0), visibility=timedelta(seconds=30))
+        return [(Job.from_json(each.body), each) for each in got]
+
+    async def claim_one(self) -> Claimed:
+        """Take one job and claim its message."""
+        [(job, received)] = await self.take_jobs(1)
+        claimed = await claim(
+            job, sent_at=received.sent_at, directory=self.directory, messages=self.messages, now=self.clock()
+        )
+        assert isinstance(claimed, Claimed)
+        return claimed
+
+    async def take_events(self) -> list[str]:
+        """Take all events from their queue as JSON."""
+        taken: list[str] = []
+        while got := await self.events.receive(10, wait=timedelta(0), visibility=timedelta(seconds=30)):
+            taken.extend(each.body for each in got)
+            await self.events.delete([each.receipt for each in got])
+        return taken
+
+
+async def install(settings: Settings | None = None) -> Installation:
+    """Return a fresh installation."""
+    settings = settings or Settings()
+    clock, rng = FakeClock(), random.Random(7)
+    records, bodies, work, events = FakeRecords(clock), FakeBodies(clock), FakeQueue(clock), FakeQueue(clock)
+    keyring = MasterKeyring(bytes(32))
+    stores = Stores(records, bodies, {"default": work}, events, keyring)
+    organization = await create_organization("Acme", records=records, rng=rng, now=clock())
+    server = await create_server(
+        NewServer(name="Main"), organization=organization, records=records, rng=rng, now=clock()
+    )
+    wanted = NewDomain(name="example.test", algorithms=(DKIMAlgorithm.ED25519,), scope=Scope.ADMIN, trusted=True)
+    domain = await add_domain(wanted, owner=server, records=records, keyring=keyring, rng=rng, now=clock())
+    issued = await create_credential(
+        NewCredential(type=CredentialType.API, name="app"), server=server, records=records, rng=rng, now=clock()
+    )
+    directory, messages = Directory(records, clock=clock), Messages(records)
+    return Installation(
+        clock=clock,
+        records=records,
+        bodies=bodies,
+        work=work,
+        events=events,
+        stores=stores,
+        settings=settings,
+        directory=directory,
+        messages=messages,
+        acceptance=Acceptance(stores, directory, messages, Reservations(records), settings, rng),
+        settling=Settling(stores, messages, Schedule(records), settings, rng),
+        tenant=Tenant(server, organization),
+        domain=domain,
+        credential=issued.credential,
+        key=issued.key,
+    )
