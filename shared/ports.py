@@ -334,3 +334,15 @@ class Resolver(Protocol):
     async def pointer(self, address: str) -> str | None:
         """Return the PTR name of an address without final dot, or None."""
         ...
+
+
+class SecretsFile(Protocol):
+    """A file that only its owner can read."""
+
+    def read(self) -> str | None:
+        """Return its text, or None if there is none."""
+        ...
+
+    def write(self, content: str) -> None:
+        """Put the text in place whole or not at all, durably.  Twice: the same."""
+        ...

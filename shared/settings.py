@@ -149,7 +149,9 @@ class Settings:
         "Private networks that may be reached, as `smtp:CIDR,http:CIDR,CIDR`. Without it, never.",
         form.ALLOWED_NETWORKS,
     )
-    delivery_connections: int = setting("500", "Deliveries one node works on at once, waiting ones included.", form.integer(1, 10000))
+    delivery_connections: int = setting(
+        "500", "Deliveries one node works on at once, waiting ones included.", form.integer(1, 10000)
+    )
     delivery_connections_per_domain: int = setting(
         "20", "Of these, at most so many to one destination.", form.integer(1, 1000)
     )

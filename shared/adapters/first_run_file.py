@@ -15,7 +15,7 @@ LOCK = "initialize.lock"
 
 
 class FirstRunFile:
-    """The ``SecretsFile`` of ``shared.flow.initialize`` in a data directory."""
+    """The ``SecretsFile`` port in a data directory."""
 
     def __init__(self, data_dir: Path) -> None:
         self.path = data_dir / NAME

@@ -22,7 +22,10 @@ MAX_LOCAL_LENGTH = 64
 
 MAX_HEADER_LENGTH = 10_000
 
-_ATEXT = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\-\u00a1-\ud7ff\uf900-\U0010ffff]"
+_VISIBLE = r"\u00a1-\u1fff\u2010-\u2027\u2030-\u205f\u2070-\ud7ff\uf900-\ufefe\uff00-\U0010ffff"
+"""Beyond ASCII, without what is invisible, ends lines or turns the direction of writing."""
+
+_ATEXT = rf"[A-Za-z0-9!#$%&'*+/=?^_`{{|}}~\-{_VISIBLE}]"
 _LOCAL = re.compile(rf"{_ATEXT}+(?:\.{_ATEXT}+)*\Z")
 _QUOTED_LOCAL = re.compile(r'"[ !#-;=?A-\[\]-~]{0,62}"\Z')
 """A quoted local part without ``\\``, ``<``, ``>`` and ``@``: those only serve attacks."""

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from shared.domain.charsets import text_in
 from shared.domain.errors import MalformedMessage
 
 MAX_HEAD_BYTES = 512 * 1024
@@ -151,6 +152,7 @@ def _decode_word(word: re.Match[str]) -> str:
             raw = binascii.a2b_base64(encoded + "=" * (-len(encoded) % 4))
         else:
             raw = binascii.a2b_qp(encoded.replace("_", "=20"), header=False)
-        return raw.decode(charset, "replace")
-    except (LookupError, ValueError):
+    except ValueError:
         return word[0]
+    text = text_in(charset, raw)
+    return word[0] if text is None else text

@@ -1,10 +1,10 @@
 """Parameters of Content-Type and Content-Disposition as hostile or old mail writes them."""
 
-import codecs
 import re
 from collections.abc import Mapping
 from urllib.parse import unquote_to_bytes
 
+from shared.domain.charsets import text_in
 from shared.domain.headers import decoded
 
 MAX_LENGTH = 8192
@@ -12,9 +12,6 @@ MAX_PARAMETERS = 50
 
 _PARAMETER = re.compile(rb';\s*([^\s=;"]{1,80})\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;"]*))', re.DOTALL)
 _SECTION = re.compile(r"([^*]+)\*(\d{0,3})(\*?)\Z")
-
-_HARMFUL_CODECS = frozenset({"punycode", "idna", "unicode_escape", "raw_unicode_escape", "undefined"})
-"""Codecs that Python counts as charsets though no mail uses them; punycode takes quadratic time."""
 
 
 def parse(value: bytes) -> tuple[str, Mapping[str, str]]:
@@ -43,13 +40,8 @@ def parse(value: bytes) -> tuple[str, Mapping[str, str]]:
 
 def text_of(raw: bytes, charset: str) -> str:
     """Return the bytes as text; an unknown charset, or one that is none, is read as UTF-8."""
-    try:
-        known = codecs.lookup(charset or "utf-8")
-        if known.name in _HARMFUL_CODECS:
-            return raw.decode("utf-8", "replace")
-        return raw.decode(known.name, "replace")
-    except (LookupError, ValueError):
-        return raw.decode("utf-8", "replace")
+    text = text_in(charset or "utf-8", raw)
+    return raw.decode("utf-8", "replace") if text is None else text
 
 
 def _joined(pieces: Mapping[int, tuple[bytes, bool]]) -> str:

@@ -71,7 +71,7 @@ def permalinks_for(name: str, kind: Kind) -> Iterator[str]:
     Letters lose their accents; a name without any Latin letter or digit gives the
     kind's own word.  Reserved words are left out.
     """
-    plain = unicodedata.normalize("NFKD", name.lower()).encode("ascii", "ignore").decode("ascii")
+    plain = unicodedata.normalize("NFKD", name.casefold()).encode("ascii", "ignore").decode("ascii")
     # Ten characters stay free for the number.
     base = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[: MAX_PERMALINK_LENGTH - 10].rstrip("-") or kind.value
     for number in count(1):

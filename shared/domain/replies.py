@@ -98,6 +98,8 @@ def readable(text: str) -> str:
     Args:
         text: decoded as UTF-8 with ``surrogateescape``.
     """
+    if text.isascii() and text.isprintable():
+        return text.strip()
     decoded = text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     lines = decoded.replace("\r\n", "\n").replace("\r", "\n").split("\n")[:MAX_REPLY_LINES]
     return "\n".join("".join(char if char.isprintable() else " " for char in line).strip() for line in lines)

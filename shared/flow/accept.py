@@ -8,6 +8,7 @@ while; a record without a job cannot exist.  What must be equal on every attempt
 """
 
 import asyncio
+import logging
 import random
 import uuid
 from collections.abc import Mapping, Sequence
@@ -39,6 +40,8 @@ from shared.settings import Settings
 from shared.store.directory import Directory
 from shared.store.messages import Messages
 from shared.store.reservations import Reservation, Reservations
+
+log = logging.getLogger(__name__)
 
 MAX_ID_DRAWS = 5
 IN_PROGRESS_FOR = timedelta(seconds=60)
@@ -213,6 +216,14 @@ async def _store(reservation: Reservation, request: _Request, *, using: Acceptan
     settled = replace(reservation, ids=[stored[written].id for written in reservation.recipients])
     if request.key:
         await using.reservations.finish(server.id, request.key, settled.ids)
+    fields = {
+        "message_id": settled.ids[0],
+        "server_id": server.id,
+        "recipients": len(settled.ids),
+        "size_bytes": len(request.letter.raw),
+        "via": request.submission.origin.via.value,
+    }
+    log.info("message_accepted", extra=fields)
     return _answer(settled)
 
 

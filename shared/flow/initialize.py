@@ -20,7 +20,7 @@ import json
 import random
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 
 from shared.domain.credentials import key_hash
 from shared.domain.errors import InvalidValue, StorageUnavailable
@@ -32,7 +32,7 @@ from shared.domain.tenancy import CredentialType, DKIMAlgorithm, Mode, Organizat
 from shared.flow.credentials import issue
 from shared.flow.domains import new_domain, trusted
 from shared.flow.servers import new_server
-from shared.ports import Keyring, Records
+from shared.ports import Keyring, Records, SecretsFile
 from shared.settings import Settings
 from shared.store.installation import Admin, FirstThings, Installation, Installations
 from shared.store.organizations import Organizations
@@ -44,18 +44,6 @@ MAX_TRIES = 5
 
 CHECK_CONTEXT = "installation"
 CHECK_TEXT = b"edgepost"
-
-
-class SecretsFile(Protocol):
-    """A file that only its owner can read."""
-
-    def read(self) -> str | None:
-        """Return its text, or None if there is none."""
-        ...
-
-    def write(self, content: str) -> None:
-        """Put the text in place whole or not at all, durably.  Twice: the same."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

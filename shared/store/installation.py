@@ -5,14 +5,13 @@ from datetime import datetime
 
 from shared.domain.moments import to_ms
 from shared.domain.tenancy import Credential, Domain, Organization, Server
-from shared.ports import Absent, Item, Key, Put, Records
+from shared.ports import Absent, Item, Put, Records
 from shared.store.credentials import credential_puts
 from shared.store.domains import domain_puts
 from shared.store.items import moment, number, text
+from shared.store.keys import installation_key, user_key
 from shared.store.organizations import organization_puts
 from shared.store.servers import server_puts
-
-STATE_KEY = Key("installation", "state")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +66,7 @@ class Installations:
 
     async def get(self) -> Installation | None:
         """Return the installation, or None before it was initialized."""
-        item = await self._records.get(STATE_KEY)
+        item = await self._records.get(installation_key())
         return None if item is None else _from_item(item)
 
     async def create(self, first: FirstThings) -> bool:
@@ -80,8 +79,8 @@ class Installations:
         }
         return await self._records.atomically(
             [
-                Put(STATE_KEY, _to_item(first.installation), when=[Absent()]),
-                Put(Key(f"user#{first.admin.email}", "-"), admin),
+                Put(installation_key(), _to_item(first.installation), when=[Absent()]),
+                Put(user_key(first.admin.email), admin),
                 *organization_puts(first.organization),
                 *server_puts(first.server),
                 *domain_puts(first.domain),

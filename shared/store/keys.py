@@ -2,6 +2,9 @@
 
 | what | partition | sort |
 | --- | --- | --- |
+| the installation itself | ``installation`` | ``state`` |
+| probe of a health check | ``health`` | name of the process |
+| user of the dashboard | ``user#{email}`` | ``-`` |
 | organization | ``organizations`` | id |
 | permalink, unique | ``permalink#{kind}#{permalink}`` | ``-`` |
 | server | ``server#{id}`` | ``server`` |
@@ -31,6 +34,21 @@ from shared.ports import Key
 
 MS_PER_HOUR = 3_600_000
 SCHEDULE_SHARDS = 4
+
+
+def installation_key() -> Key:
+    """Return where the installation's own state lies."""
+    return Key("installation", "state")
+
+
+def health_key(process: str) -> Key:
+    """Return where the health check of a process writes."""
+    return Key("health", process)
+
+
+def user_key(email: str) -> Key:
+    """Return where a user of the dashboard lies."""
+    return Key(f"user#{email}", "-")
 
 
 def organization_key(organization_id: int) -> Key:

@@ -62,10 +62,10 @@ async def open_api(settings: Settings | None = None) -> API:
     return api_over(await install(settings))
 
 
-def api_over(here: Installation, **changes: Any) -> API:
+def api_over(here: Installation, *, raises: bool = True, **changes: Any) -> API:
     """Return the API over an installation, some services replaced; the client sends the API key with every call."""
     app = build_app(replace(services_of(here), **changes))
-    # An error that leaves the application fails the test.
-    transport = httpx.ASGITransport(app=app, client=("192.0.2.7", 4711))
+    # An error that leaves the application fails the test, unless ``raises`` is off.
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=raises, client=("192.0.2.7", 4711))
     headers = {"x-server-api-key": here.key}
     return API(here, httpx.AsyncClient(transport=transport, base_url="http://api.test", headers=headers))

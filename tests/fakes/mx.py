@@ -117,30 +117,48 @@ class SinkMX:
     async def _command(
         self, session: Session, verb: str, argument: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        usual = REPLIES.get(verb, b"502 5.5.2 what?\r\n")
+        if verb == "auth":
+            usual = await self._authenticate(session, argument, reader, writer)
+        else:
+            usual = self._usual(session, verb, argument)
+        await self._act(verb, argument, usual, writer)
+        if self._last.startswith(b"2"):
+            await self._done(session, verb, argument, writer)
+        elif verb == "data" and self._last.startswith(b"354"):
+            await self._take_body(session, reader, writer)
+            session.mail, session.rcpts = "", []
+
+    def _usual(self, session: Session, verb: str, argument: str) -> bytes:
+        """Return the reply of a host that behaves."""
         match verb:
             case "ehlo" | "helo":
                 session.helo = argument
-                usual = usual if verb == "helo" else self._offers(session)
+                return self._offers(session) if verb == "ehlo" else REPLIES[verb]
+            case "mail" if self.users is not None and not session.user:
+                return b"530 5.7.0 authentication required\r\n"
+            case "rcpt" if not session.mail:
+                return b"503 5.5.1 MAIL first\r\n"
+            case "data" if not session.rcpts:
+                return b"554 5.5.1 no valid recipients\r\n"
+        return REPLIES.get(verb, b"502 5.5.2 what?\r\n")
+
+    async def _done(self, session: Session, verb: str, argument: str, writer: asyncio.StreamWriter) -> None:
+        """Do what a positive reply has promised."""
+        match verb:
             case "mail":
                 session.mail, session.rcpts = argument.partition(":")[2], []
-                if self.users is not None and not session.user:
-                    usual = b"530 5.7.0 authentication required\r\n"
             case "rcpt":
                 session.rcpts.append(argument.partition(":")[2].strip("<> "))
-            case "auth":
-                usual = await self._authenticate(session, argument, reader, writer)
-        await self._act(verb, argument, usual, writer)
-        if verb == "data" and self._last.startswith(b"354"):
-            await self._take_body(session, reader, writer)
-        elif verb == "starttls" and self._last.startswith(b"220"):
-            if self.tls == "broken":
+            case "rset":
+                session.mail, session.rcpts = "", []
+            case "starttls" if self.tls == "broken":
                 writer.write(b"this is no handshake\r\n" * 10)
                 raise Gone
-            await writer.start_tls(self.context)
-            session.tls = True
-        elif verb == "quit":
-            raise Gone
+            case "starttls":
+                await writer.start_tls(self.context)
+                session.tls = True
+            case "quit":
+                raise Gone
 
     def _offers(self, session: Session) -> bytes:
         lines = ["mx.test", *self.extensions]

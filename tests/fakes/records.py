@@ -120,7 +120,7 @@ class FakeRecords:
         after |= copy.deepcopy(write.set)
         for name, amount in write.add.items():
             number = after.get(name, 0)
-            if isinstance(number, bool) or not isinstance(number, int):
+            if type(number) is not int:
                 raise ValueError(f"cannot add to attribute {name}")
             after[name] = number + amount
         return after, write.expires_at or expires_at

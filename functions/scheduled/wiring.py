@@ -1,0 +1,31 @@
+"""Builds what the every-minute function needs, once for each process."""
+
+import functools
+import os
+import random
+
+from shared.flow.due import Scheduling
+from shared.flow.settle import Settling
+from shared.settings import Settings
+from shared.store.directory import Directory
+from shared.store.messages import Messages
+from shared.store.schedule import Schedule
+
+
+@functools.cache
+def services() -> Scheduling:
+    """Return the stage's needs on the configured backend."""
+    settings = Settings.from_env(os.environ)
+    # Imported here: a function must not load the adapters of the other backend.
+    from shared.adapters.clock import utc_now
+    from shared.adapters.embedded.opening import open_stores
+
+    stores = open_stores(settings)
+    settling = Settling(
+        stores=stores,
+        messages=Messages(stores.records),
+        schedule=Schedule(stores.records),
+        settings=settings,
+        rng=random.SystemRandom(),
+    )
+    return Scheduling(settling, Directory(stores.records, clock=utc_now))

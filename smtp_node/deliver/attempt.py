@@ -1,0 +1,104 @@
+"""One attempt: decide, do, decide.
+
+``make`` decides whether the claimed message may go out now, composes what goes
+on the wire, sends it, and returns what became of it.
+"""
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from shared.domain.holding import hold_reason
+from shared.domain.job import Job, ToHost, ToMX
+from shared.domain.outcome import HardFail, Held, Outcome
+from shared.domain.tenancy import Domain
+from shared.flow.claim import Claimed
+from shared.flow.settle import Settling
+from shared.ports import Clock
+from shared.settings import SmartHost
+from shared.store.directory import Directory
+from smtp_node.authentication.keys import SigningKeys
+from smtp_node.deliver.compose import compose, return_path
+from smtp_node.deliver.send import Plan, Sender
+
+BODY_GONE = "Raw message has been removed. Cannot send message."
+"""Postal's words (app/lib/message_dequeuer/single_message_processor.rb)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempts:
+    """Makes attempts; shared by all jobs of a node.
+
+    Args:
+        settling: stores and settings.
+        directory: tenancy as it is now.
+        keys: signing keys of all domains.
+        sender: puts mail on the wire.
+        clock: the time.
+        rng: chooses the source address.
+        sources: (source address, EHLO name) pairs of this node; empty: the system chooses.
+        smart_hosts: relay by IP pool.
+    """
+
+    settling: Settling
+    directory: Directory
+    keys: SigningKeys
+    sender: Sender
+    clock: Clock
+    rng: random.Random
+    sources: Sequence[tuple[str, str]]
+    smart_hosts: Mapping[str, SmartHost]
+
+    async def make(self, claimed: Claimed, job: Job, *, pool: str, still_ours: Callable[[], bool]) -> Outcome:
+        """Make the attempt and return what became of it.
+
+        Raises:
+            StorageUnavailable: nothing was sent.
+        """
+        message, tenant = claimed.message, claimed.tenant
+        domain = await self.directory.domain(message.domain, tenant.server)
+        credential = None
+        if message.credential_id is not None:
+            credential = await self.directory.credential(message.server_id, message.credential_id)
+        reason = hold_reason(message, tenant, credential, domain)
+        if reason is not None or domain is None:
+            return Held(reason or "")
+        body = await self.settling.stores.bodies.get(message.body_key)
+        if body is None:
+            return HardFail(BODY_GONE)
+        return await self.sender.send(self._plan(claimed, job, pool, domain, body), still_ours=still_ours)
+
+    def _plan(self, claimed: Claimed, job: Job, pool: str, domain: Domain, body: bytes) -> Plan:
+        message, server = claimed.message, claimed.tenant.server
+        settings = self.settling.settings
+        source, ehlo = self._source(job)
+        raw = compose(message, server, body, self.keys.of(domain), hostname=settings.hostname, at=self.clock())
+        return Plan(
+            mail_from=return_path(message, server, domain=settings.return_path_domain),
+            rcpt_to=message.rcpt_to,
+            raw=raw,
+            target=job.target,
+            ehlo=ehlo,
+            source_address=source or None,
+            smart_host=self.smart_host(pool),
+        )
+
+    def _source(self, job: Job) -> tuple[str, str]:
+        """Return the source address and its EHLO name: the preferred one if it is ours."""
+        if not self.sources:
+            return "", self.settling.settings.hostname
+        preferred = [pair for pair in self.sources if pair[0] == job.prefer_ip]
+        return preferred[0] if preferred else self.rng.choice(self.sources)
+
+    def smart_host(self, pool: str) -> SmartHost | None:
+        """Return the relay that takes the pool's mail, if there is one."""
+        return self.smart_hosts.get(pool, self.settling.settings.smart_host)
+
+    def destination(self, job: Job, pool: str) -> str:
+        """Return the name under which the job's destination is counted and limited."""
+        match job.target:
+            case ToMX(domain):
+                relay = self.smart_host(pool)
+                return domain if relay is None else f"{relay.host}:{relay.port}"
+            case ToHost(name, port):
+                return f"{name}:{port}"

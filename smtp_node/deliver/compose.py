@@ -1,0 +1,62 @@
+"""The bytes that go on the wire: trace and id fields, signatures, then the stored message.
+
+Nothing of the stored message is changed, so what was accepted is what arrives.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from email.utils import format_datetime
+
+from shared.domain.message import Message, Via
+from shared.domain.tenancy import Server
+from smtp_node.authentication.keys import SigningKey
+from smtp_node.authentication.sign import sign
+
+
+def compose(
+    message: Message, server: Server, body: bytes, keys: Sequence[SigningKey], *, hostname: str, at: datetime
+) -> bytes:
+    """Return the complete message for one recipient, signed with every key.
+
+    Args:
+        message: whose token and origin are written into the head.
+        server: its privacy mode decides what Received tells.
+        body: the stored message, CRLF line ends.
+        keys: of the domain that authorised the sender.
+        hostname: of this installation, for Received.
+        at: time of the signature.
+    """
+    raw = b"X-Postal-MsgID: %s\r\n" % message.token.encode() + body
+    return sign(raw, keys, at=at) + received_field(message, server, hostname=hostname) + raw
+
+
+def received_field(message: Message, server: Server, *, hostname: str) -> bytes:
+    """Return the Received field of the hop from the client to us (RFC 5321 §4.4).
+
+    Empty for messages handed over complete, as in Postal (send/raw).  In privacy
+    mode nothing is said of the client.  Every word comes from addresses and names
+    that were checked before, yet only harmless characters are let through.
+    """
+    origin = message.origin
+    if origin.via is Via.RAW_HTTP:
+        return b""
+    date = format_datetime(message.accepted_at)
+    by = f"by {hostname} with {origin.via.value}; {date}"
+    if server.privacy_mode or not origin.address:
+        return f"Received: {by}\r\n".encode()
+    helo = "api" if origin.via is Via.HTTP else _harmless(origin.helo) or "unknown"
+    name = _harmless(origin.name) or "unknown"
+    return f"Received: from {helo} ({name} [{_harmless(origin.address)}])\r\n\t{by}\r\n".encode()
+
+
+def _harmless(word: str) -> str:
+    return "".join(char for char in word if char.isascii() and (char.isalnum() or char in ".:-_"))[:255]
+
+
+def return_path(message: Message, server: Server, *, domain: str) -> str:
+    """Return the envelope sender, where bounces come back; empty for a null sender.
+
+    As Postal's: the server's token at the return-path domain
+    (app/senders/smtp_sender.rb, mail_from).
+    """
+    return "" if message.bounce else f"{server.token}@{domain}"

@@ -1,0 +1,58 @@
+"""Builds the delivery worker of this node."""
+
+import random
+import time
+
+from shared.adapters.clock import utc_now
+from shared.adapters.dns import DNSResolver
+from shared.flow.settle import Settling
+from shared.settings import Settings
+from shared.store.directory import Directory
+from shared.store.messages import Messages
+from shared.store.schedule import Schedule
+from smtp_node.authentication.keys import SigningKeys
+from smtp_node.deliver.attempt import Attempts
+from smtp_node.deliver.destinations import Destinations
+from smtp_node.deliver.pool import Pool
+from smtp_node.deliver.route import RouteRules
+from smtp_node.deliver.send import Sender
+from smtp_node.deliver.tls import TLSContexts
+from smtp_node.deliver.worker import Worker
+
+
+def build_worker(settings: Settings) -> Worker:
+    """Return a worker on the configured backend; call it inside a running event loop."""
+    # Imported here: a node must not load the adapters of the other backend.
+    from shared.adapters.embedded.opening import open_stores
+
+    stores = open_stores(settings)
+    rng = random.SystemRandom()
+    pool = Pool(TLSContexts())
+    sender = Sender(
+        resolver=DNSResolver(settings.dns_servers),
+        pool=pool,
+        rules=RouteRules(settings.delivery_port, settings.delivery_ipv6, settings.allow_networks.smtp),
+        rng=rng,
+        now=utc_now,
+    )
+    attempts = Attempts(
+        settling=Settling(
+            stores=stores,
+            messages=Messages(stores.records),
+            schedule=Schedule(stores.records),
+            settings=settings,
+            rng=rng,
+        ),
+        directory=Directory(stores.records, clock=utc_now),
+        keys=SigningKeys(stores.keyring),
+        sender=sender,
+        clock=utc_now,
+        rng=rng,
+        sources=settings.source_addresses,
+        smart_hosts=dict(settings.pool_smart_hosts),
+    )
+    destinations = Destinations(
+        settings.delivery_connections_per_domain, monotonic=time.monotonic, time_factor=settings.time_factor
+    )
+    queues = {pool: stores.work[pool] for pool in settings.ip_pools}
+    return Worker(queues, attempts, destinations, settings.delivery_connections)

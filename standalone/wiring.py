@@ -1,0 +1,105 @@
+"""Builds what the parts of standalone need, on the embedded adapters."""
+
+import random
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING
+
+from shared.flow.initialize import FirstRun, initialize
+from shared.ports import Clock, Queue
+from shared.settings import Settings
+from standalone.lambda_events import Handler
+from standalone.parts import Context
+
+if TYPE_CHECKING:
+    from standalone.front import Front
+
+PRUNED_AT_ONCE = 10_000
+
+
+async def first_run(settings: Settings) -> FirstRun:
+    """Open the store once, make the first things or find them there, and close it.
+
+    Raises:
+        StorageUnavailable: the database cannot be opened, or is of a newer version.
+        InvalidValue: the master key is malformed or not this store's.
+    """
+    from shared.adapters.clock import utc_now
+    from shared.adapters.embedded.opening import close_stores, open_stores
+    from shared.adapters.first_run_file import FirstRunFile
+
+    stores = open_stores(settings)
+    try:
+        file = FirstRunFile(settings.data_dir)
+        async with file.locked():
+            return await initialize(
+                records=stores.records,
+                keyring=stores.keyring,
+                settings=settings,
+                file=file,
+                rng=random.SystemRandom(),
+                now=utc_now(),
+            )
+    finally:
+        close_stores()
+
+
+def build_front(context: Context) -> "Front":
+    """Return the HTTP part's application: health and figures before the API."""
+    # Imported here: only the HTTP part needs FastAPI and Prometheus' collectors.
+    from functions.api.app import build_app
+    from functions.api.wiring import services
+    from standalone.front import Front
+    from standalone.health import Health
+    from standalone.scrape import Sources
+
+    made = services()
+    queues = {"events": made.stores.events} | {f"work-{pool}": each for pool, each in made.stores.work.items()}
+    return Front(
+        api=build_app(made),
+        health=Health(made.stores.records, clock=made.clock),
+        directory=made.directory,
+        records=made.stores.records,
+        settings=context.settings,
+        sources=Sources(context.run_dir, queues),
+        meter=context.meter,
+        version=edgepost_version(),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Consumers:
+    """What the consumers part runs."""
+
+    clock: Clock
+    events_queue: Queue
+    events_handler: Handler
+    scheduled_handler: Handler
+    prune: Callable[[datetime], Awaitable[int]]
+    close: Callable[[], None]
+
+
+def build_consumers(settings: Settings) -> Consumers:
+    """Return the consumers' queue and functions; their writes give way to those of the doors."""
+    from shared.adapters.clock import utc_now
+    from shared.adapters.embedded.opening import close_stores, open_embedded
+
+    # Before the functions' own wiring, which then finds this store open.
+    opened = open_embedded(settings, background=True)
+    from functions.events.handler import handler as events_handler
+    from functions.scheduled.handler import handler as scheduled_handler
+
+    async def prune(now: datetime) -> int:
+        return await opened.records.prune(now, PRUNED_AT_ONCE) + await opened.bodies.prune(now, PRUNED_AT_ONCE)
+
+    return Consumers(utc_now, opened.stores.events, events_handler, scheduled_handler, prune, close_stores)
+
+
+def edgepost_version() -> str:
+    """Return the installed version."""
+    try:
+        return version("edgepost")
+    except PackageNotFoundError:
+        return "unknown"
