@@ -1,0 +1,28 @@
+"""The HTTP API as an ASGI application: Postal's v1 under ``/api/v1``."""
+
+from fastapi import FastAPI
+
+from functions.api.door import Step, endpoint, unexpected
+from functions.api.services import Services
+from functions.api.v1_messages import show_deliveries, show_message
+from functions.api.v1_send import send_message, send_raw
+
+METHODS = ["GET", "POST", "PUT", "PATCH"]
+"""Postal takes each call by any of them (config/routes.rb)."""
+
+V1: dict[str, Step] = {
+    "/api/v1/send/message": send_message,
+    "/api/v1/send/raw": send_raw,
+    "/api/v1/messages/message": show_message,
+    "/api/v1/messages/deliveries": show_deliveries,
+}
+
+
+def build_app(services: Services) -> FastAPI:
+    """Return the application; it opens and closes nothing."""
+    # The v1 calls are Postal's and documented there; the OpenAPI document is that of the v2 API.
+    app = FastAPI(title="Edgepost", openapi_url=None, docs_url=None, redoc_url=None)
+    app.add_exception_handler(Exception, unexpected)
+    for path, step in V1.items():
+        app.add_api_route(path, endpoint(step, services), methods=METHODS, include_in_schema=False, response_model=None)
+    return app

@@ -1,0 +1,100 @@
+"""The door of the v1 API: who asks, what, and how every outcome is answered."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from time import perf_counter
+
+from fastapi import Request, Response
+
+from functions.api.client_address import client_address
+from functions.api.envelope import envelope
+from functions.api.errors import ERROR, REPLIES, TEMPORARY, Problem, refusal
+from functions.api.services import Services
+from functions.api.transport import Parameters, read_parameters
+from shared.domain.errors import BadCredentials, MailError, ServerSuspended
+from shared.domain.tenancy import Credential, CredentialType, Tenant
+from shared.flow.authenticate import authenticate
+
+log = logging.getLogger(__name__)
+
+BODY_OVERHEAD_BYTES = 1_000_000
+"""What a request may have beyond a message of the largest size in base64."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One authenticated request."""
+
+    services: Services
+    tenant: Tenant
+    credential: Credential
+    parameters: Parameters
+    idempotency_key: str
+    """The Idempotency-Key header as sent; empty if there is none."""
+
+    client_address: str
+
+
+Step = Callable[[Call], Awaitable[object]]
+"""Does what an endpoint is for and returns the data of the answer."""
+
+
+def endpoint(step: Step, services: Services) -> Callable[[Request], Awaitable[Response]]:
+    """Return the endpoint that lets authenticated requests into ``step`` and answers in Postal's envelope."""
+
+    async def answer(request: Request) -> Response:
+        started = request.state.started = perf_counter()
+        try:
+            call = await _let_in(request, services)
+            return await envelope(await step(call), started=started)
+        except (MailError, Problem) as exc:
+            refused = refusal(exc)
+            log.info("api_request_refused", extra={"code": refused.code, "path": request.url.path})
+            if refused.http_status == TEMPORARY.http_status:
+                log.warning("api_request_postponed", extra={"path": request.url.path}, exc_info=exc)
+            return await envelope(refused.data, started=started, status=refused.status, http_status=refused.http_status)
+
+    return answer
+
+
+async def unexpected(request: Request, _: Exception) -> Response:
+    """Answer a fault of ours: not knowing is temporary, it must never look like a refusal.
+
+    The framework raises the error again after this answer, so that the server logs
+    its traceback.
+    """
+    log.error("api_request_failed", extra={"path": request.url.path})
+    started = getattr(request.state, "started", perf_counter())
+    data = Problem(TEMPORARY.code, TEMPORARY.text).data
+    return await envelope(data, started=started, status=ERROR, http_status=TEMPORARY.http_status)
+
+
+async def _let_in(request: Request, services: Services) -> Call:
+    """Authenticate before a byte of the body is read (legacy_api/base_controller.rb, authenticate_as_server)."""
+    key = request.headers.get("x-server-api-key", "")
+    if not key.strip():
+        raise Problem("AccessDenied", "Must be authenticated as a server.")
+    try:
+        tenant, credential = await authenticate(
+            CredentialType.API, key, directory=services.directory, now=services.clock()
+        )
+    except BadCredentials as exc:
+        reply = REPLIES[BadCredentials]
+        # Postal says the key back to whoever sent it; it is not logged.
+        raise Problem(reply.code, reply.text, data={"token": key}) from exc
+    if tenant.suspended:
+        raise ServerSuspended("the server has been suspended")
+    max_bytes = services.settings.max_message_bytes * 4 // 3 + BODY_OVERHEAD_BYTES
+    return Call(
+        services=services,
+        tenant=tenant,
+        credential=credential,
+        parameters=await read_parameters(request, max_bytes=max_bytes),
+        idempotency_key=request.headers.get("idempotency-key", ""),
+        client_address=client_address(
+            request.client.host if request.client else "",
+            request.headers.getlist("x-forwarded-for"),
+            services.settings.trusted_proxies,
+        ),
+    )

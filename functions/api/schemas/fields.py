@@ -1,0 +1,43 @@
+"""Values as a Ruby application reads them: what is blank, what is true, what is text.
+
+Postal takes whatever JSON holds and never says that a type is wrong.  pydantic
+would refuse at another place, in another order and in other words than Postal's
+clients expect, so the v1 parameters are read by these few rules.
+"""
+
+from shared.domain.errors import InvalidValue
+
+
+def is_blank(value: object) -> bool:
+    """Whether Rails calls it blank: nothing, false, white space, an empty list or object."""
+    if isinstance(value, str):
+        return not value.strip()
+    return value is None or value is False or value in ([], {})
+
+
+def is_true(value: object) -> bool:
+    """Whether Ruby takes it for true: everything but nil and false."""
+    return value is not None and value is not False
+
+
+def text(value: object) -> str:
+    """Return the value as text: strings and numbers as they are, everything else as none."""
+    if isinstance(value, bool):
+        return ""
+    return str(value) if isinstance(value, (str, int, float)) else ""
+
+
+def switch(value: object) -> bool | None:
+    """Return yes, no, or that nothing was said.
+
+    Raises:
+        InvalidValue: neither true nor false.
+    """
+    if value is None or value == "":
+        return None
+    if isinstance(value, bool):
+        return value
+    known = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+    if text(value).lower() not in known:
+        raise InvalidValue("it must be true or false")
+    return known[text(value).lower()]
