@@ -1,0 +1,124 @@
+"""The bytes after DATA: where they end, and what is wrong with them.
+
+Only ``CRLF . CRLF`` ends a message (RFC 5321 §4.1.1.4).  Whatever else some
+host could take for the end, such as ``LF . LF``, stays inside and makes the
+whole message refused: so a second message can never be smuggled in, neither
+here nor at the next host (CVE-2023-51764 and its family).
+"""
+
+from enum import Enum, auto
+
+from smtp_node.receive.gate import MemoryBudget
+
+END = b"\r\n.\r\n"
+MAX_HOPS = 50
+"""Received fields of a message that is not looping (Postfix hopcount_limit)."""
+
+MAX_OWN_HOPS = 4
+"""Of these, written by ourselves (Postal: app/lib/smtp_server/client.rb)."""
+
+
+class Fault(Enum):
+    """Why the bytes were thrown away while they came in."""
+
+    TOO_LARGE = auto()
+    NO_ROOM = auto()
+
+
+class Content:
+    """Collects one message from pieces of any size, in one copy.
+
+    Pieces are searched once, each with the four bytes before it; nothing is
+    done per line.
+    """
+
+    def __init__(self, limit_bytes: int, memory: MemoryBudget) -> None:
+        self._limit_bytes = limit_bytes
+        self._memory = memory
+        self._reserved_bytes = 0
+        self._buffer = bytearray()
+        # DATA's own CRLF counts as the line end before a first dot (RFC 5321 §4.1.1.4).
+        self._before = b"\r\n"
+        self.seen_bytes = 0
+        self.fault: Fault | None = None
+
+    def feed(self, piece: bytes) -> bytes | None:
+        """Take the next piece; return what came after the end, or None if that has not come.
+
+        Must not be called again after the end.
+        """
+        window = self._before + piece
+        at = window.find(END)
+        if at < 0:
+            self._before = window[-4:]
+            self._add(piece)
+            return None
+        wanted = at + 2 - len(self._before)
+        self._add(piece[: max(wanted, 0)])
+        if wanted < 0 and not self.fault:
+            del self._buffer[wanted:]
+        return window[at + len(END) :]
+
+    def discard(self, fault: Fault) -> None:
+        """Forget everything, now and to come; the end is still found."""
+        self.fault = self.fault or fault
+        self._buffer = bytearray()
+        self.release()
+
+    def release(self) -> None:
+        """Return the reserved memory; to be called when the message is out of our hands."""
+        self._memory.give_back(self._reserved_bytes)
+        self._reserved_bytes = 0
+
+    def take(self) -> bytes:
+        """Return the message, its leading dots removed (RFC 5321 §4.5.2), and forget it.
+
+        Its memory stays reserved until ``release``.
+        """
+        raw = bytes(self._buffer)
+        self._buffer = bytearray()
+        if raw.startswith(b"."):
+            raw = raw[1:]
+        return raw.replace(b"\r\n.", b"\r\n") if b"\r\n." in raw else raw
+
+    def _add(self, piece: bytes) -> None:
+        self.seen_bytes += len(piece)
+        if self.fault:
+            return
+        # The end's own bytes may still be counted in here, so a few more are let in; ``take`` is exact.
+        if self.seen_bytes > self._limit_bytes + len(END):
+            self.discard(Fault.TOO_LARGE)
+        elif not self._memory.take(len(piece)):
+            self.discard(Fault.NO_ROOM)
+        else:
+            self._reserved_bytes += len(piece)
+            self._buffer += piece
+
+
+def has_longer_line(raw: bytes, limit_bytes: int) -> bool:
+    """Whether a line, without its CRLF, is longer than the limit.
+
+    Looks back from a line's furthest allowed end, so it costs one search per
+    ``limit_bytes`` and not one per line.
+    """
+    start = 0
+    while len(raw) - start > limit_bytes:
+        end = raw.rfind(b"\r\n", start, start + limit_bytes + 2)
+        if end < 0:
+            return True
+        start = end + 2
+    return False
+
+
+def is_looping(raw: bytes, hostname: str) -> bool:
+    """Whether the message went through too many hosts, or through this one too often."""
+    end = raw.find(b"\r\n\r\n")
+    head = b"\r\n" + (raw if end < 0 else raw[: end + 2]).lower()
+    hops = head.count(b"\r\nreceived:")
+    if hops <= MAX_OWN_HOPS:
+        return False
+    if hops > MAX_HOPS:
+        return True
+    by_us = b"by " + hostname.lower().encode() + b" "
+    own = sum(by_us in field.replace(b"\r\n", b" ") for field in head.split(b"\r\nreceived:")[1:])
+    return own > MAX_OWN_HOPS

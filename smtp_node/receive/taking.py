@@ -1,0 +1,176 @@
+"""One message through the door: read it, judge its bytes, hand it in, answer."""
+
+import hashlib
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from shared.domain.errors import MailError, MalformedMessage, SenderNotAllowed, Unavailable
+from shared.domain.headers import check_bytes
+from shared.domain.message import Origin, Via
+from shared.domain.submission import Submission
+from smtp_node.receive import replies
+from smtp_node.receive.commands import Sender
+from smtp_node.receive.content import Content, Fault, has_longer_line, is_looping
+from smtp_node.receive.inside import Grant
+from smtp_node.receive.limits import ReceiveLimits
+from smtp_node.receive.metering import MESSAGES
+from smtp_node.receive.recipients import Outbound
+from smtp_node.receive.replies import Reply, reply_to
+from smtp_node.receive.session import Session
+
+log = logging.getLogger(__name__)
+
+ACCEPT_WITHIN = timedelta(minutes=9)
+"""RFC 5321 §4.5.3.2.6: clients wait 10 minutes for the reply to the final dot."""
+
+
+@dataclass(slots=True)
+class Transaction:
+    """The envelope so far (RFC 5321 §3.3); changes while commands come in."""
+
+    sender: Sender
+    grant: Grant | None
+    """Who the client was at MAIL."""
+
+    recipients: dict[str, Outbound] = field(default_factory=dict)
+    """In the order given, each with whose message it becomes."""
+
+    overshoot: int = 0
+    """Recipients refused because there were too many."""
+
+    def submission(self, raw: bytes, origin: Origin) -> Submission:
+        """Return what is handed in: all recipients are the same tenant's."""
+        grant = next(iter(self.recipients.values())).grant
+        return Submission(
+            tenant=grant.tenant,
+            credential=grant.credential,
+            mail_from=self.sender.address,
+            recipients=tuple(self.recipients),
+            raw=raw,
+            origin=origin,
+            bounce=not self.sender.address,
+            request_digest=digest_of(self.sender.address, self.recipients, raw),
+        )
+
+
+async def take_message(session: Session, transaction: Transaction, *, helo: str, authenticated: bool) -> None:
+    """Read the message after 354, hand it in, and answer.
+
+    250 is said only after ``accept`` has returned: then the message is durable.
+
+    Raises:
+        ClientGone: the connection broke before the end; nothing was handed in.
+    """
+    content = Content(session.limits.max_message_bytes, session.house.memory)
+    try:
+        if not await _read(session, content):
+            return
+        verdict = judge(content, session.limits)
+        if isinstance(verdict, Reply):
+            _refuse(session, verdict)
+            return
+        session.expect_within(ACCEPT_WITHIN, replies.STORAGE_TOO_SLOW)
+        origin = await _origin(session, helo, authenticated=authenticated)
+        await _hand_in(session, transaction.submission(verdict, origin))
+    finally:
+        content.release()
+
+
+async def _read(session: Session, content: Content) -> bool:
+    """Read up to the final dot; False if we hung up before it."""
+    limits, loop = session.limits, session.loop
+    began = loop.time()
+    latest = began + limits.without_mail.total_seconds()
+    while True:
+        # The average since DATA may not fall below the least rate once the grace is over; nor may it pause.
+        paid = limits.data_grace.total_seconds() + content.seen_bytes / limits.min_data_rate
+        pause = loop.time() + limits.data_pause.total_seconds()
+        session.expect_until(min(began + paid, pause, latest), replies.TOO_SLOW)
+        rest = content.feed(await session.inflow.piece())
+        if rest is not None:
+            session.inflow.put_back(rest)
+            return True
+        if content.seen_bytes > limits.max_message_bytes + limits.max_drained_bytes:
+            session.client_error("message-too-large")
+            session.hang_up(replies.too_large(limits.max_message_bytes))
+            return False
+
+
+def judge(content: Content, limits: ReceiveLimits) -> bytes | Reply:
+    """Return the message, or why its bytes alone rule it out."""
+    if content.fault is Fault.TOO_LARGE:
+        return replies.too_large(limits.max_message_bytes)
+    if content.fault is Fault.NO_ROOM:
+        return replies.NO_ROOM
+    raw = content.take()
+    if len(raw) > limits.max_message_bytes:
+        return replies.too_large(limits.max_message_bytes)
+    try:
+        check_bytes(raw)
+    except MalformedMessage:
+        return replies.BAD_LINE_ENDS
+    if has_longer_line(raw, limits.max_text_line_bytes):
+        return replies.TEXT_LINE_TOO_LONG
+    if is_looping(raw, limits.hostname):
+        return replies.LOOP_DETECTED
+    return raw
+
+
+def _refuse(session: Session, reply: Reply) -> None:
+    if reply.code == 552:
+        session.client_error("message-too-large")
+    elif reply is replies.LOOP_DETECTED:
+        session.client_error("loop-detected")
+    if reply is replies.BAD_LINE_ENDS:
+        # Whoever sends these may have meant what follows as a second message: none of it is read
+        # (chasquid closes likewise after CVE-2023-52354).
+        session.client_error("invalid-line-ends")
+        session.hang_up(reply)
+    else:
+        session.say(reply)
+
+
+async def _origin(session: Session, helo: str, *, authenticated: bool) -> Origin:
+    """Say where the message came from, in the words of RFC 3848."""
+    if authenticated:
+        via = Via.ESMTPSA if session.over_tls else Via.ESMTPA
+    else:
+        via = Via.ESMTPS if session.over_tls else Via.ESMTP
+    address = session.client.address if session.client else ""
+    name = await session.house.inside.reverse_name(address) if address else ""
+    return Origin(via, address=address, name=name, helo=helo)
+
+
+async def _hand_in(session: Session, submission: Submission) -> None:
+    house = session.house
+    fields = {
+        "trace_id": session.trace_id,
+        "server_id": submission.tenant.server.id,
+        "size_bytes": len(submission.raw),
+        "recipients": len(submission.recipients),
+    }
+    try:
+        accepted = await house.finish(house.inside.accept(submission))
+    except MailError as error:
+        reply = reply_to(error)
+        if isinstance(error, SenderNotAllowed):
+            session.client_error("from-name-invalid")
+        if isinstance(error, Unavailable):
+            log.exception("message_not_stored", extra=fields)
+        else:
+            log.info("message_refused", extra={**fields, "smtp_code": reply.code, "reason": str(error)})
+        session.say(reply)
+        return
+    first = next(iter(accepted.messages.values())).id
+    log.info("message_received", extra={**fields, "message_id": first})
+    house.meter.count(MESSAGES, type="outgoing", tls="yes" if session.over_tls else "no")
+    session.message_accepted()
+    session.say(replies.queued(first))
+
+
+def digest_of(mail_from: str, recipients: Iterable[str], raw: bytes) -> str:
+    """Return what makes a repeated message the same one: a hash of envelope and bytes."""
+    envelope = "\n".join([mail_from, *recipients]) + "\n\n"  # no address holds a line end
+    return hashlib.sha256(envelope.encode() + raw).hexdigest()

@@ -1,0 +1,112 @@
+"""The door with the real flow behind it, on stores in memory."""
+
+import random
+from dataclasses import dataclass, replace
+
+import pytest
+
+from shared.domain.message import Via
+from shared.domain.tenancy import CredentialType
+from shared.flow.credentials import NewCredential, create_credential
+from smtp_node.receive.inside import Grant, Inside, inside
+from tests.dialogue.door import open_doors
+from tests.dialogue.wire import Wire
+from tests.fakes.installation import RAW, Installation, install
+from tests.fakes.resolver import FakeResolver
+
+
+@dataclass(slots=True)
+class House:
+    """An installation with an SMTP key."""
+
+    installation: Installation
+    key: str
+    grant: Grant
+
+    def functions(self) -> Inside:
+        """Return the way inside."""
+        return inside(self.installation.acceptance, clock=self.installation.clock, resolver=FakeResolver())
+
+
+async def house(kind: CredentialType = CredentialType.SMTP, network: str = "") -> House:
+    """Return a fresh installation with one more credential."""
+    made = await install()
+    issued = await create_credential(
+        NewCredential(type=kind, name="smtp", network=network),
+        server=made.server,
+        records=made.records,
+        rng=random.Random(3),
+        now=made.clock(),
+    )
+    return House(made, issued.key, Grant(made.tenant, issued.credential))
+
+
+async def send(wire: Wire, raw: bytes = RAW) -> str:
+    """Send one message to one recipient and return the reply."""
+    for command in ("MAIL FROM:<app@example.test>", "RCPT TO:<user@dest.test>", "DATA"):
+        assert (await wire.say(command))[:3] in {"250", "354"}
+    await wire.send(raw + b".\r\n")
+    return await wire.reply()
+
+
+class TestInside:
+    async def test_a_message_by_key_is_stored_and_queued(self) -> None:
+        """250 names a message that is really there."""
+        behind = await house()
+        async with open_doors(inside=behind) as doors:
+            wire = await doors.connect("submissions")
+            await wire.reply()
+            assert await wire.log_in(behind.key) == "235 2.7.0 Granted for acme/main"
+            reply = await send(wire)
+
+        message = await behind.installation.message(int(reply.removeprefix("250 2.0.0 OK queued as ")))
+        assert message.rcpt_to == "user@dest.test"
+        assert message.origin.via is Via.ESMTPSA
+        assert len(await behind.installation.take_jobs()) == 1
+
+    async def test_an_api_key_opens_nothing_here(self) -> None:
+        """A key of one type never works at another door."""
+        behind = await house()
+        async with open_doors(inside=behind) as doors:
+            wire = await doors.connect("submissions")
+            await wire.reply()
+
+            assert await wire.log_in(behind.installation.key) == "535 5.7.8 Invalid credential"
+
+    async def test_a_network_needs_no_key(self) -> None:
+        """SMTP-IP, from the address that the socket has."""
+        behind = await house(CredentialType.SMTP_IP, "127.0.0.0/8")
+        async with open_doors(inside=behind) as doors:
+            wire = await doors.connect("smtp")
+            await wire.reply()
+            await wire.say("EHLO client.example.test")
+
+            assert (await send(wire)).startswith("250 2.0.0")
+
+    @pytest.mark.parametrize(
+        ("raw", "reply"),
+        [
+            (RAW.replace(b"app@example.test", b"ceo@other.test"), "530 5.7.1 From/Sender name is not valid"),
+            (RAW.replace(b"From: ", b"From : "), "550 5.6.0 Message has malformed header lines or line ends"),
+            (b"no header here\r\n" + RAW, "550 5.6.0 Message has malformed header lines or line ends"),
+        ],
+    )
+    async def test_the_flow_refuses_and_the_door_translates(self, raw: bytes, reply: str) -> None:
+        """As tenant A nobody sends as tenant B (attacks S10, S11)."""
+        behind = await house()
+        async with open_doors(inside=behind) as doors:
+            wire = await doors.connect("submissions")
+            await wire.reply()
+            await wire.log_in(behind.key)
+
+            assert await send(wire, raw) == reply
+            assert await behind.installation.take_jobs() == []
+
+    async def test_a_grant_is_looked_up_again(self) -> None:
+        """What changed meanwhile counts for the next message."""
+        behind = await house()
+        functions = behind.functions()
+
+        assert await functions.current(behind.grant) == Grant(behind.grant.tenant, behind.grant.credential)
+        gone = replace(behind.grant.credential, id=behind.grant.credential.id + 1)
+        assert await functions.current(replace(behind.grant, credential=gone)) is None
