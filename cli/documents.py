@@ -1,0 +1,127 @@
+"""The things of Edgepost as documents, in the words that ``--json`` keeps stable."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from shared.domain.credentials import use_of
+from shared.domain.dns_records import records_to_publish
+from shared.domain.message import Delivery, Message
+from shared.domain.tenancy import Credential, Domain, Organization, Server
+from shared.settings import Settings
+
+
+def organization_document(organization: Organization) -> dict[str, Any]:
+    """Return an organization."""
+    return {
+        "id": organization.id,
+        "name": organization.name,
+        "permalink": organization.permalink,
+        "created_at": _at(organization.created_at),
+        "suspended_at": _at(organization.suspended_at),
+        "suspension_reason": organization.suspension_reason or None,
+    }
+
+
+def server_document(server: Server, organization: Organization) -> dict[str, Any]:
+    """Return a server with its organization's permalink."""
+    return {
+        "id": server.id,
+        "name": server.name,
+        "permalink": server.permalink,
+        "organization": organization.permalink,
+        "mode": server.mode.value,
+        "token": server.token,
+        "allow_sender": server.allow_sender,
+        "privacy_mode": server.privacy_mode,
+        "ip_pool": server.ip_pool,
+        "created_at": _at(server.created_at),
+        "suspended_at": _at(server.suspended_at),
+        "suspension_reason": server.suspension_reason or None,
+    }
+
+
+def domain_document(domain: Domain, settings: Settings) -> dict[str, Any]:
+    """Return a domain and every record that must be published for it."""
+    records = records_to_publish(domain, hostname=settings.hostname, return_path_domain=settings.return_path_domain)
+    return {
+        "domain": domain.name,
+        "records": [
+            {"type": each.type, "name": each.name, "value": each.value, "purpose": each.purpose} for each in records
+        ],
+    }
+
+
+def domain_row(domain: Domain, owner: Server | Organization) -> dict[str, Any]:
+    """Return a domain as a list shows it."""
+    return {
+        "domain": domain.name,
+        "owner": "server" if isinstance(owner, Server) else "organization",
+        "permalink": owner.permalink,
+        "verified_at": _at(domain.verified_at),
+        "trusted": domain.trusted,
+    }
+
+
+def credential_document(credential: Credential, now: datetime) -> dict[str, Any]:
+    """Return a credential without its key, which nobody knows any more."""
+    return {
+        "id": credential.id,
+        "type": credential.type.value,
+        "name": credential.name,
+        "network": credential.network or None,
+        "hold": credential.hold,
+        "use": use_of(credential.last_used_at, now).value,
+        "last_used_at": _at(credential.last_used_at),
+        "created_at": _at(credential.created_at),
+    }
+
+
+def message_row(message: Message) -> dict[str, Any]:
+    """Return a message as a list shows it."""
+    return {
+        "id": message.id,
+        "rcpt_to": message.rcpt_to,
+        "mail_from": message.mail_from,
+        "subject": message.subject,
+        "accepted_at": _at(message.accepted_at),
+        "hold_expires_at": _at(message.hold_expires_at),
+    }
+
+
+def message_document(message: Message, deliveries: Sequence[Delivery]) -> dict[str, Any]:
+    """Return a message with its history, oldest delivery first."""
+    return {
+        "id": message.id,
+        "token": message.token,
+        "status": message.status.value,
+        "direction": message.direction.value,
+        "rcpt_to": message.rcpt_to,
+        "mail_from": message.mail_from,
+        "subject": message.subject,
+        "message_id": message.message_id,
+        "tag": message.tag or None,
+        "metadata": dict(message.metadata),
+        "size_bytes": message.size_bytes,
+        "accepted_at": _at(message.accepted_at),
+        "attempt": message.attempt,
+        "next_attempt_at": _at(message.next_attempt_at),
+        "hold_expires_at": _at(message.hold_expires_at),
+        "deliveries": [delivery_document(each) for each in deliveries],
+    }
+
+
+def delivery_document(delivery: Delivery) -> dict[str, Any]:
+    """Return one row of a message's history."""
+    return {
+        "at": _at(delivery.at),
+        "status": delivery.status.value,
+        "details": delivery.details,
+        "output": delivery.output or None,
+        "mx": delivery.evidence.mx or None,
+        "tls": delivery.evidence.tls or None,
+    }
+
+
+def _at(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat(timespec="milliseconds")

@@ -1,0 +1,189 @@
+"""``edgepost domain …``."""
+
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.options import AsJSON, InOrganization, InServer, Yes, typer_of
+from cli.printing import Answer
+from cli.running import run, typed_name
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cli.printing import Document
+    from cli.wiring import Tools
+    from shared.domain.tenancy import DKIMAlgorithm
+    from shared.settings import Settings
+    from shared.store.domains import Owner
+
+commands = typer_of("Sending domains: their keys, the DNS records to publish, and whether these are there.")
+
+DomainName = Annotated[str, typer.Argument(help="The domain, such as example.com.", metavar="NAME")]
+
+
+class DKIMChoice(StrEnum):
+    """Keys to make for a domain."""
+
+    RSA = "rsa"
+    ED25519 = "ed25519"
+    BOTH = "both"
+
+
+@commands.command()
+def add(
+    name: DomainName,
+    *,
+    server: InServer = "",
+    organization: InOrganization = "",
+    trusted: Annotated[
+        bool, typer.Option("--trusted", help="Send from it without looking at the DNS; a word of the admin.")
+    ] = False,
+    dkim: Annotated[DKIMChoice | None, typer.Option(help="Keys to make; the settings say if not given.")] = None,
+    as_json: AsJSON = False,
+) -> None:
+    """Add a domain to a server, or to an organization for all its servers; prints what to publish."""
+
+    async def work(tools: "Tools") -> Answer:
+        from cli.documents import domain_document
+        from shared.domain.tenancy import Scope
+        from shared.flow.domains import NewDomain, add_domain
+
+        # Whoever may run this command has the store in their hands.
+        wanted = NewDomain(name=name, algorithms=_algorithms(dkim, tools.settings), scope=Scope.ADMIN, trusted=trusted)
+        added = await add_domain(
+            wanted,
+            owner=await _owner(server, organization, tools),
+            records=tools.stores.records,
+            keyring=tools.stores.keyring,
+            rng=tools.rng,
+            now=tools.now(),
+        )
+        document = domain_document(added, tools.settings)
+        return Answer(document, instead=_for_people(document, verified=added.verified_at is not None))
+
+    run(work, as_json=as_json)
+
+
+@commands.command("list")
+def list_all(server: InServer = "", organization: InOrganization = "", as_json: AsJSON = False) -> None:
+    """List the domains of a server, or those of an organization that all its servers share."""
+
+    async def work(tools: "Tools") -> Answer:
+        from cli.documents import domain_row
+        from shared.flow.domains import list_domains
+        from shared.store.paging import every
+
+        owner = await _owner(server, organization, tools)
+        found = every(lambda cursor: list_domains(owner, records=tools.stores.records, cursor=cursor))
+        return Answer({"domains": [domain_row(each, owner) async for each in found]})
+
+    run(work, as_json=as_json)
+
+
+@commands.command()
+def show(name: DomainName, server: InServer = "", organization: InOrganization = "", as_json: AsJSON = False) -> None:
+    """Print every record that must be published for a domain."""
+
+    async def work(tools: "Tools") -> Answer:
+        from cli.documents import domain_document
+        from shared.flow.domains import find_domain
+
+        owner = await _owner_or_none(server, organization, tools)
+        found = await find_domain(name, owner=owner, records=tools.stores.records)
+        document = domain_document(found, tools.settings)
+        return Answer(document, instead=_for_people(document, verified=found.verified_at is not None))
+
+    run(work, as_json=as_json)
+
+
+@commands.command()
+def verify(name: DomainName, server: InServer = "", organization: InOrganization = "", as_json: AsJSON = False) -> None:
+    """Look for the ownership record in the DNS; once it is there, mail may be sent from the domain."""
+
+    async def work(tools: "Tools") -> Answer:
+        from cli.documents import domain_document
+        from shared.flow.domains import find_domain
+        from shared.flow.verify_domain import verify_domain
+
+        owner = await _owner_or_none(server, organization, tools)
+        records = tools.stores.records
+        domain = await find_domain(name, owner=owner, records=records)
+        found = await verify_domain(domain, records=records, resolver=tools.resolver(), now=tools.now())
+        document = {"domain": domain.name, "verified": found.verified, "explanation": found.explanation}
+        if as_json:
+            document |= {"records": domain_document(found.domain, tools.settings)["records"]}
+        return Answer(document, failed=not found.verified)
+
+    run(work, as_json=as_json)
+
+
+@commands.command()
+def delete(
+    name: DomainName,
+    server: InServer = "",
+    organization: InOrganization = "",
+    yes: Yes = False,
+    as_json: AsJSON = False,
+) -> None:
+    """Delete a domain with its keys."""
+
+    async def work(tools: "Tools") -> Answer:
+        from shared.flow.domains import delete_domain, find_domain
+
+        owner = await _owner_or_none(server, organization, tools)
+        records = tools.stores.records
+        domain = await find_domain(name, owner=owner, records=records)
+        typed = typed_name(domain.name, yes=yes, as_json=as_json)
+        await delete_domain(domain, typed_name=typed, records=records)
+        return Answer({"deleted": domain.name})
+
+    run(work, as_json=as_json)
+
+
+def _for_people(document: "Document", *, verified: bool) -> str:
+    """Return the records one below the other: values are there to be copied, so none may be folded."""
+    name = document["domain"]
+    state = (
+        "is verified" if verified else f"is not verified; once the first record is there: edgepost domain verify {name}"
+    )
+    lines = [f"{name} {state}", "", "Publish:"]
+    for record in document["records"]:
+        lines += ["", f"{record['type']}  {record['name']}", f"  {record['value']}", f"  ({record['purpose']})"]
+    return "\n".join(lines)
+
+
+def _algorithms(choice: DKIMChoice | None, settings: "Settings") -> "Sequence[DKIMAlgorithm]":
+    from shared.domain.tenancy import DKIMAlgorithm
+
+    match choice:
+        case None:
+            return [DKIMAlgorithm(each) for each in settings.dkim_algorithms]
+        case DKIMChoice.BOTH:
+            return list(DKIMAlgorithm)
+        case _:
+            return [DKIMAlgorithm(choice.value)]
+
+
+async def _owner(server: str, organization: str, tools: "Tools") -> "Owner":
+    from shared.domain.errors import InvalidValue
+
+    owner = await _owner_or_none(server, organization, tools)
+    if owner is None:
+        raise InvalidValue("say whose domain: --server PERMALINK or --organization PERMALINK")
+    return owner
+
+
+async def _owner_or_none(server: str, organization: str, tools: "Tools") -> "Owner | None":
+    from shared.domain.errors import InvalidValue
+    from shared.flow.organizations import find_organization
+    from shared.flow.servers import find_server
+
+    if server and organization:
+        raise InvalidValue("a domain belongs to a server or to an organization: give one of the two")
+    if server:
+        return await find_server(server, records=tools.stores.records)
+    if organization:
+        return await find_organization(organization, records=tools.stores.records)
+    return None

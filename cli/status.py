@@ -1,0 +1,97 @@
+"""``edgepost status``: what there is, what waits, and whether the server runs."""
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+from urllib.error import URLError
+from urllib.request import urlopen
+
+from cli.printing import Answer
+
+if TYPE_CHECKING:
+    from cli.wiring import Tools
+    from shared.ports import Queue
+    from shared.settings import Settings
+
+HEALTH_TIMEOUT_S = 3
+MAX_HELD_COUNTED = 10_000
+"""Counting goes on to this many for each server; a larger number is shown as this one."""
+
+
+async def status(tools: "Tools") -> Answer:
+    """Return counts, queue depths and the server's health; bad news if it does not run."""
+    servers = await _servers(tools)
+    health = await asyncio.to_thread(_health, tools.settings)
+    document = {
+        "health": health,
+        "data_dir": str(tools.settings.data_dir.absolute()),
+        "organizations": len({each["organization"] for each in servers}),
+        "servers": servers,
+        "queues": [
+            *[await _depth(f"work {pool}", queue) for pool, queue in tools.stores.work.items()],
+            await _depth("events", tools.stores.events),
+        ],
+    }
+    return Answer(document, failed=health != "OK")
+
+
+async def _servers(tools: "Tools") -> list[dict[str, Any]]:
+    from cli.listing import every_server
+
+    found: list[dict[str, Any]] = []
+    async for server, organization in every_server(records=tools.stores.records):
+        suspended = bool(server.suspended_at or organization.suspended_at)
+        found.append(
+            {
+                "server": server.permalink,
+                "organization": organization.permalink,
+                "state": "Suspended" if suspended else server.mode.value,
+                "held": await _held_count(server.id, tools),
+            }
+        )
+    return found
+
+
+async def _held_count(server_id: int, tools: "Tools") -> int:
+    from shared.store.keys import held_key
+
+    partition, cursor, counted = held_key(server_id, 0).partition, None, 0
+    while counted < MAX_HELD_COUNTED:
+        page = await tools.stores.records.query(partition, limit=1000, cursor=cursor)
+        counted += len(page.items)
+        cursor = page.cursor
+        if cursor is None:
+            break
+    return min(counted, MAX_HELD_COUNTED)
+
+
+async def _depth(name: str, queue: "Queue") -> dict[str, Any]:
+    depth = await queue.depth()
+    return {
+        "queue": name,
+        "ready": depth.ready,
+        "delayed": depth.delayed,
+        "in_flight": depth.in_flight,
+        "dead": depth.dead,
+    }
+
+
+def _health(settings: "Settings") -> str:
+    """Return ``OK``, or in a few words why not."""
+    from cli.welcome import reachable
+
+    url = f"http://{reachable(settings.http_host)}:{_http_port(settings)}/health"
+    try:
+        with urlopen(url, timeout=HEALTH_TIMEOUT_S) as reply:
+            text: str = reply.read(100).decode("ascii", "replace").strip()
+            return "OK" if text.startswith("OK") else f"unexpected answer from {url}"
+    except (URLError, OSError, ValueError) as exc:
+        return f"no healthy server at {url}: {getattr(exc, 'reason', exc)}"
+
+
+def _http_port(settings: "Settings") -> int:
+    """Return the real port, which ``serve`` notes because port 0 means any."""
+    try:
+        return int(json.loads((settings.data_dir / "ports.json").read_text())["http"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return settings.http_port

@@ -1,0 +1,115 @@
+"""What commands work with: the settings, the stores, the time, randomness."""
+
+import contextlib
+import random
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from shared.domain.errors import StorageUnavailable
+from shared.ports import Clock, Resolver, Stores
+from shared.settings import Settings
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from shared.flow.accept import Acceptance
+    from shared.flow.initialize import FirstRun
+    from shared.flow.settle import Settling
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """Open for the time of one command."""
+
+    settings: Settings
+    stores: Stores
+    clock: Clock
+    rng: random.Random
+    """The system's: keys are drawn from it."""
+
+    def now(self) -> datetime:
+        """Return the present moment."""
+        return self.clock()
+
+    def acceptance(self) -> "Acceptance":
+        """Return what accepting a message needs."""
+        from shared.flow.accept import Acceptance
+        from shared.store.directory import Directory
+        from shared.store.messages import Messages
+        from shared.store.reservations import Reservations
+
+        records = self.stores.records
+        directory = Directory(records, clock=self.clock)
+        return Acceptance(self.stores, directory, Messages(records), Reservations(records), self.settings, self.rng)
+
+    def settling(self) -> "Settling":
+        """Return what releasing and cancelling held mail needs."""
+        from shared.flow.settle import Settling
+        from shared.store.messages import Messages
+        from shared.store.schedule import Schedule
+
+        records = self.stores.records
+        return Settling(self.stores, Messages(records), Schedule(records), self.settings, self.rng)
+
+    def resolver(self) -> Resolver:
+        """Return the DNS."""
+        from shared.adapters.dns import DNSResolver
+
+        return DNSResolver(self.settings.dns_servers)
+
+
+@contextlib.asynccontextmanager
+async def opened(settings: Settings) -> AsyncIterator[Tools]:
+    """Open the stores for one command and close them after it.
+
+    Raises:
+        StorageUnavailable: they cannot be opened; the text says why.
+    """
+    from shared.adapters.clock import utc_now
+    from shared.adapters.embedded.opening import close_stores, open_stores
+
+    if settings.backend != "embedded":
+        raise StorageUnavailable("this version stores on this machine only: set EDGEPOST_BACKEND=embedded")
+    check_writable(settings.data_dir)
+    stores = open_stores(settings)
+    try:
+        yield Tools(settings, stores, utc_now, random.SystemRandom())
+    finally:
+        close_stores()
+
+
+def check_writable(data_dir: "Path") -> None:
+    """Make the data directory if it is missing, and see that files can be made in it.
+
+    Raises:
+        StorageUnavailable: it cannot be made or written.
+    """
+    probe = data_dir / ".writable"
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        probe.touch(mode=0o600)
+        probe.unlink(missing_ok=True)
+    except OSError as exc:
+        raise StorageUnavailable(
+            f"cannot write to the data directory {data_dir.absolute()}: {exc.strerror};"
+            " make it writable for this user, or choose another with EDGEPOST_DATA_DIR"
+        ) from exc
+
+
+async def first_run(tools: Tools) -> "FirstRun":
+    """Make the first things, or return what was made before, under the data directory's lock."""
+    from shared.adapters.first_run_file import FirstRunFile
+    from shared.flow.initialize import initialize
+
+    file = FirstRunFile(tools.settings.data_dir)
+    async with file.locked():
+        return await initialize(
+            records=tools.stores.records,
+            keyring=tools.stores.keyring,
+            settings=tools.settings,
+            file=file,
+            rng=tools.rng,
+            now=tools.now(),
+        )
