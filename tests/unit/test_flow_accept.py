@@ -53,6 +53,7 @@ class FailingRecords:
         return getattr(self._inner, name)
 
     async def put(self, put: Put) -> bool:
+        """Put while there are puts left."""
         if self._left == 0:
             raise StorageUnavailable("gone")
         self._left -= 1

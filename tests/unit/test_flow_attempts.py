@@ -366,4 +366,3 @@ class TestHolds:
         await tick(here)
 
         assert (await here.message(message_id)).status is Status.SENT
-
