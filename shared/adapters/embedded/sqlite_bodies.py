@@ -16,8 +16,8 @@ from pathlib import Path
 
 from shared.adapters.embedded.body_codec import BodyCodec
 from shared.adapters.embedded.store import SQLiteStore
-from shared.adapters.embedded.timestamps import to_ms
 from shared.domain.errors import StorageUnavailable
+from shared.domain.moments import to_ms
 
 OFF_LOOP_BYTES = 65_536
 """Larger bodies are compressed and expanded in a thread, so that the event loop goes on."""

@@ -23,7 +23,7 @@ from functools import partial
 
 from shared.adapters.embedded import queue_statements as sql
 from shared.adapters.embedded.store import SQLiteStore
-from shared.adapters.embedded.timestamps import from_ms, to_ms
+from shared.domain.moments import from_ms, to_ms
 from shared.ports import MAX_DELAY, Depth, Outgoing, Received
 
 MAX_BATCH = 10

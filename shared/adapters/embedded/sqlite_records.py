@@ -13,7 +13,7 @@ from typing import TypeAlias, assert_never
 
 from shared.adapters.embedded.record_rules import all_hold, changed
 from shared.adapters.embedded.store import Parameters, SQLiteStore
-from shared.adapters.embedded.timestamps import to_ms
+from shared.domain.moments import to_ms
 from shared.ports import MAX_GROUP_WRITES, Delete, Item, Key, Page, Put, Update, Write
 
 MAX_PAGE_ITEMS = 1000

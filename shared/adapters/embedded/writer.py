@@ -2,14 +2,18 @@
 
 A commit costs the same for one operation as for fifty, so the thread takes
 whatever is pending into one transaction of at most ``MAX_TRANSACTION_S``, with
-the lock held that lets one process write at a time.
+the lock held that lets one process write at a time.  What is submitted in one turn
+of an event loop is handed over together: waking the thread costs more than most
+operations do.
 """
 
 import asyncio
+import contextlib
 import logging
 import sqlite3
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -60,8 +64,13 @@ class Writer:
         """
         self._connect = connect
         self._background = background
-        self._pending: SimpleQueue[_Pending | None] = SimpleQueue()
+        self._batches: dict[asyncio.AbstractEventLoop, list[_Pending]] = {}
+        self._handed_over: SimpleQueue[list[_Pending] | None] = SimpleQueue()
+        self._backlog: deque[_Pending] = deque()
+        """Handed over and not begun; the thread's own."""
+
         self._closed = False
+        self._ended = False
         self._lock = WriteLock(database)
         try:
             with self._lock.held():
@@ -78,39 +87,62 @@ class Writer:
         Raises, through the future:
             StorageUnavailable: the transaction failed, or the writer is closed.
         """
-        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[T] = loop.create_future()
         if self._closed:
             future.set_exception(StorageUnavailable("the store is closed"))
-        else:
-            self._pending.put(_Pending(operation, future))
+            return future
+        batch = self._batches.get(loop)
+        if batch is None:
+            batch = self._batches[loop] = []
+            loop.call_soon(self._hand_over, loop)
+        batch.append(_Pending(operation, future))
         return future
+
+    def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
+        if batch := self._batches.pop(loop, None):
+            self._handed_over.put(batch)
 
     def close(self) -> None:
         """Commit what is pending, end the thread, close the connection.  Twice: nothing more."""
         if self._closed:
             return
         self._closed = True
-        self._pending.put(None)
+        for loop in list(self._batches):
+            self._hand_over(loop)
+        self._handed_over.put(None)
         self._thread.join()
         if self._connection is not None:
             self._connection.close()
         self._lock.close()
 
     def _run(self) -> None:
-        ended = False
-        while not ended:
-            first = self._pending.get()
-            if first is None:
-                break
-            ended = self._transaction(first)
+        while self._wait_for_work():
+            self._transaction()
             if self._background:
                 time.sleep(BACKGROUND_PAUSE_S)
-        self._refuse_the_rest()
 
-    def _transaction(self, first: _Pending) -> bool:
-        """Commit one group; return whether the end of all work was seen."""
-        group = [first]
-        ended = False
+    def _wait_for_work(self) -> bool:
+        """Wait until something is pending; False at the end of all work."""
+        if not self._backlog and not self._ended:
+            self._take(self._handed_over.get())
+        return bool(self._backlog)
+
+    def _take_arrived(self) -> None:
+        """Add what was handed over meanwhile to the backlog."""
+        with contextlib.suppress(Empty):
+            while not self._ended:
+                self._take(self._handed_over.get_nowait())
+
+    def _take(self, batch: list[_Pending] | None) -> None:
+        if batch is None:
+            self._ended = True
+        else:
+            self._backlog.extend(batch)
+
+    def _transaction(self) -> None:
+        """Commit one group."""
+        group: list[_Pending] = []
         try:
             with self._lock.held():
                 if self._connection is None:
@@ -118,34 +150,32 @@ class Writer:
                 connection = self._connection
                 try:
                     connection.execute("BEGIN IMMEDIATE")
-                    ended = self._fill(connection, group)
+                    self._fill(connection, group)
                     connection.execute("COMMIT")
                 except sqlite3.Error:
                     self._roll_back(connection)
                     raise
         except (sqlite3.Error, OSError, StorageUnavailable) as exc:
+            # Those that were not begun fail too: without a connection nothing would ever begin them.
+            group.extend(self._backlog)
+            self._backlog.clear()
             log.exception("storage_write_failed", extra={"operations": len(group)})
             for each in group:
                 each.error = _unavailable(exc)
         _settle(group)
-        return ended
 
-    def _fill(self, connection: sqlite3.Connection, group: list[_Pending]) -> bool:
+    def _fill(self, connection: sqlite3.Connection, group: list[_Pending]) -> None:
         """Run pending operations until none is left or time is up."""
         deadline = time.monotonic() + MAX_TRANSACTION_S
-        following: _Pending | None = group[0]
-        while following is not None:
+        while self._backlog:
+            following = self._backlog.popleft()
+            group.append(following)
             if not _attempt(connection, following):
                 _repeat_without_failed(connection, group)
             if time.monotonic() >= deadline:
-                return False
-            try:
-                following = self._pending.get_nowait()
-            except Empty:
-                return False
-            if following is not None:
-                group.append(following)
-        return True
+                return
+            if not self._backlog:
+                self._take_arrived()
 
     def _roll_back(self, connection: sqlite3.Connection) -> None:
         """End a failed transaction; a connection that cannot is replaced by the next one."""
@@ -156,16 +186,6 @@ class Writer:
             log.exception("storage_connection_replaced")
             self._connection = None
             connection.close()
-
-    def _refuse_the_rest(self) -> None:
-        """Fail what was submitted after the end."""
-        late: list[_Pending] = []
-        while not self._pending.empty():
-            each = self._pending.get_nowait()
-            if each is not None:
-                each.error = StorageUnavailable("the store is closed")
-                late.append(each)
-        _settle(late)
 
 
 def _attempt(connection: sqlite3.Connection, pending: _Pending) -> bool:
