@@ -75,8 +75,8 @@ def _print_table(name: str, found: Sequence[Document]) -> None:
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     columns = list(found[0])
     for column in columns:
-        # Nothing may be cut off: DNS values and keys are there to be copied.
-        table.add_column(_title(column), overflow="fold")
+        # Nothing may be cut off: DNS values and keys are there to be copied, and ids in one piece.
+        table.add_column(_title(column), overflow="fold", no_wrap=isinstance(found[0][column], int))
     for row in found:
         table.add_row(*(Text(_printable(_cell(row[column]))) for column in columns))
     Console(soft_wrap=False).print(table)

@@ -25,7 +25,7 @@ async def status(tools: "Tools") -> Answer:
     document = {
         "health": health,
         "data_dir": str(tools.settings.data_dir.absolute()),
-        "organizations": len({each["organization"] for each in servers}),
+        "organizations": await _organization_count(tools),
         "servers": servers,
         "queues": [
             *[await _depth(f"work {pool}", queue) for pool, queue in tools.stores.work.items()],
@@ -33,6 +33,12 @@ async def status(tools: "Tools") -> Answer:
         ],
     }
     return Answer(document, failed=health != "OK")
+
+
+async def _organization_count(tools: "Tools") -> int:
+    from cli.listing import every_organization
+
+    return len([each async for each in every_organization(records=tools.stores.records)])
 
 
 async def _servers(tools: "Tools") -> list[dict[str, Any]]:

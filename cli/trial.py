@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from cli.documents import message_document
 from cli.printing import Answer
-from shared.domain.addresses import bare
 from shared.domain.errors import NotFound
 from shared.domain.message import Delivery, Message, Origin, Status, Via
+from shared.domain.mime_mailboxes import mailbox
 from shared.domain.submission import AcceptedMessage, Submission
 from shared.domain.tenancy import Credential, CredentialType, Organization, Server, Tenant
 from shared.flow.accept import accept
@@ -48,8 +48,8 @@ async def send_trial(
         tools: of this command.
     """
     tenant = await _tenant(server, tools)
-    to = bare(recipient)
-    from_address = bare(sender) if sender else f"test@{await _verified_domain(tenant, tools)}"
+    to = mailbox(recipient).address
+    from_address = mailbox(sender).address if sender else f"test@{await _verified_domain(tenant, tools)}"
     now = tools.now()
     submission = Submission(
         tenant=tenant,

@@ -36,13 +36,8 @@ class Tools:
     def acceptance(self) -> "Acceptance":
         """Return what accepting a message needs."""
         from shared.flow.accept import Acceptance
-        from shared.store.directory import Directory
-        from shared.store.messages import Messages
-        from shared.store.reservations import Reservations
 
-        records = self.stores.records
-        directory = Directory(records, clock=self.clock)
-        return Acceptance(self.stores, directory, Messages(records), Reservations(records), self.settings, self.rng)
+        return Acceptance.over(self.stores, self.settings, clock=self.clock, rng=self.rng)
 
     def settling(self) -> "Settling":
         """Return what releasing and cancelling held mail needs."""

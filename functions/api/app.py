@@ -1,5 +1,7 @@
 """The HTTP API as an ASGI application: Postal's v1 under ``/api/v1``."""
 
+import logging
+
 from fastapi import FastAPI
 
 from functions.api.door import Step, endpoint, unexpected
@@ -20,9 +22,14 @@ V1: dict[str, Step] = {
 
 def build_app(services: Services) -> FastAPI:
     """Return the application; it opens and closes nothing."""
+    # It warns of each malformed form that somebody sends; the answer says so already.
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)
     # The v1 calls are Postal's and documented there; the OpenAPI document is that of the v2 API.
-    app = FastAPI(title="Edgepost", openapi_url=None, docs_url=None, redoc_url=None)
+    # A redirect to the path without its last slash would go to the host that the request names.
+    app = FastAPI(title="Edgepost", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.add_exception_handler(Exception, unexpected)
     for path, step in V1.items():
-        app.add_api_route(path, endpoint(step, services), methods=METHODS, include_in_schema=False, response_model=None)
+        answer = endpoint(step, services)
+        for spelling in (path, f"{path}/"):  # Rails takes both.
+            app.add_api_route(spelling, answer, methods=METHODS, include_in_schema=False, response_model=None)
     return app

@@ -8,7 +8,7 @@ from datetime import datetime
 from email.utils import format_datetime
 
 from functions.api.errors import Problem, naming
-from functions.api.schemas.send_message import SendMessage, WantedAttachment
+from functions.api.schemas.send_message import SendMessage, WantedAttachment, attachment_without_data
 from shared.domain.errors import InvalidValue, SenderNotAllowed
 from shared.domain.headers import Head, split_head
 from shared.domain.mime import (
@@ -20,12 +20,26 @@ from shared.domain.mime import (
 )
 from shared.domain.mime_encoding import lenient_base64
 from shared.domain.mime_headers import address_field, text_field
-from shared.domain.mime_mailboxes import Mailbox, mailbox
+from shared.domain.mime_mailboxes import Mailbox, mailbox, split_list
 
 MAX_CUSTOM_HEADERS = 200
 
-OURS = frozenset({"from", "message-id"})
+OURS = frozenset({"from", "message-id", "mime-version", "content-type", "content-transfer-encoding"})
 """Always written from the parameters; a custom one is passed over, as in Postal."""
+
+WITH_ADDRESSES = frozenset(
+    {
+        "cc",
+        "disposition-notification-to",
+        "errors-to",
+        "mail-followup-to",
+        "reply-to",
+        "return-receipt-to",
+        "sender",
+        "to",
+    }
+)
+"""Fields in which only a name may be encoded, never an address (RFC 2047 §5 (3))."""
 
 FORBIDDEN_NAMES = frozenset(
     {
@@ -33,7 +47,6 @@ FORBIDDEN_NAMES = frozenset(
         "bcc",
         "dkim-signature",
         "domainkey-signature",
-        "mime-version",
         "received",
         "received-spf",
         "return-path",
@@ -148,13 +161,24 @@ def _custom_fields(headers: Mapping[str, Sequence[str]], taken: set[str] | froze
         raise Problem("InvalidHeader", f"A message may have at most {MAX_CUSTOM_HEADERS} custom headers")
     fields: list[bytes] = []
     for name, values in headers.items():
-        if name.lower() in FORBIDDEN_NAMES or name.lower().startswith(FORBIDDEN_PREFIXES):
-            raise Problem("InvalidHeader", f"The header {name} cannot be set: it is written by the mail system")
         if name.lower() in taken:
             continue
+        if name.lower() in FORBIDDEN_NAMES or name.lower().startswith(FORBIDDEN_PREFIXES):
+            raise Problem("InvalidHeader", f"The header {name} cannot be set: it is written by the mail system")
         with naming("InvalidHeader", f"headers[{name[:80]}]"):
-            fields += [text_field(name, value) for value in values]
+            fields += _fields_of(name, values)
     return fields
+
+
+def _fields_of(name: str, values: Sequence[str]) -> Sequence[bytes]:
+    """Return a field for each value; several values of addresses share one field (RFC 5322 §3.6)."""
+    if name.lower() in WITH_ADDRESSES:
+        try:
+            if found := [mailbox(each) for value in values for each in split_list(value)]:
+                return [address_field(name, found)]
+        except InvalidValue:
+            pass  # such as an empty group, "undisclosed-recipients:;": it goes as text
+    return [text_field(name, value) for value in values]
 
 
 def _name_of(field: bytes) -> str:
@@ -171,7 +195,10 @@ def _attachment(wanted: WantedAttachment) -> Attachment:
     inline = wanted.disposition == "inline" or (bool(content_id) and wanted.disposition != "attachment")
     if inline and not content_id:
         content_id = _content_id_of(wanted.name)
-    return Attachment(wanted.name, lenient_base64(wanted.data), content_type, content_id, inline)
+    content = lenient_base64(wanted.data)
+    if not content:
+        raise attachment_without_data()
+    return Attachment(wanted.name, content, content_type, content_id, inline)
 
 
 def _content_id_of(name: str) -> str:

@@ -9,10 +9,10 @@ from fastapi import Request, Response
 
 from functions.api.client_address import client_address
 from functions.api.envelope import envelope
-from functions.api.errors import ERROR, REPLIES, TEMPORARY, Problem, refusal
+from functions.api.errors import REPLIES, TEMPORARY, Problem, refusal
 from functions.api.services import Services
 from functions.api.transport import Parameters, read_parameters
-from shared.domain.errors import BadCredentials, MailError, ServerSuspended
+from shared.domain.errors import BadCredentials, MailError, ServerSuspended, StillInProgress
 from shared.domain.tenancy import Credential, CredentialType, Tenant
 from shared.flow.authenticate import authenticate
 
@@ -50,12 +50,17 @@ def endpoint(step: Step, services: Services) -> Callable[[Request], Awaitable[Re
             return await envelope(await step(call), started=started)
         except (MailError, Problem) as exc:
             refused = refusal(exc)
-            log.info("api_request_refused", extra={"code": refused.code, "path": request.url.path})
-            if refused.http_status == TEMPORARY.http_status:
-                log.warning("api_request_postponed", extra={"path": request.url.path}, exc_info=exc)
-            return await envelope(refused.data, started=started, status=refused.status, http_status=refused.http_status)
+            if refused.http_status == TEMPORARY.http_status and not isinstance(exc, StillInProgress):
+                log.exception("api_request_postponed", extra={"path": request.url.path})
+            else:
+                log.info("api_request_refused", extra={"code": refused.code, "path": request.url.path})
+            return await _told(refused, started)
 
     return answer
+
+
+async def _told(problem: Problem, started: float) -> Response:
+    return await envelope(problem.data, started=started, status=problem.status, http_status=problem.http_status)
 
 
 async def unexpected(request: Request, _: Exception) -> Response:
@@ -66,8 +71,8 @@ async def unexpected(request: Request, _: Exception) -> Response:
     """
     log.error("api_request_failed", extra={"path": request.url.path})
     started = getattr(request.state, "started", perf_counter())
-    data = Problem(TEMPORARY.code, TEMPORARY.text).data
-    return await envelope(data, started=started, status=ERROR, http_status=TEMPORARY.http_status)
+    problem = Problem(TEMPORARY.code, TEMPORARY.text, http_status=TEMPORARY.http_status)
+    return await _told(problem, started)
 
 
 async def _let_in(request: Request, services: Services) -> Call:

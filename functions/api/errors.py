@@ -6,7 +6,7 @@ except when nothing was decided: then 503, so that a client knows to repeat.
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from shared.domain import errors
 from shared.domain.submission import MAX_RECIPIENTS
@@ -93,23 +93,13 @@ def missing(name: str) -> ParameterProblem:
     return ParameterProblem(f"`{name}` parameter is required but is missing")
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """An answer ready to be put into the envelope."""
-
-    http_status: int
-    status: str
-    code: str
-    data: Mapping[str, object] = field(default_factory=dict)
-
-
-def refusal(error: errors.MailError | Problem) -> Refusal:
+def refusal(error: errors.MailError | Problem) -> Problem:
     """Return the answer to an error; one that is not in the table counts as temporary."""
     if isinstance(error, Problem):
-        return Refusal(error.http_status, error.status, error.code, error.data)
+        return error
     reply = REPLIES.get(type(error), TEMPORARY)
     text = f"{reply.text}: {error}" if reply.detailed else reply.text
-    return Refusal(reply.http_status, ERROR, reply.code, Problem(reply.code, text).data)
+    return Problem(reply.code, text, http_status=reply.http_status)
 
 
 @contextmanager

@@ -11,11 +11,27 @@ from shared.store.messages import Messages
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """Everything behind the doors of the API."""
+    """Everything behind the doors of the API: what accepting needs, and the time."""
 
-    settings: Settings
     using: Acceptance
-    directory: Directory
-    messages: Messages
-    stores: Stores
     clock: Clock
+
+    @property
+    def settings(self) -> Settings:
+        """Return the installation's settings."""
+        return self.using.settings
+
+    @property
+    def stores(self) -> Stores:
+        """Return records, bodies and queues."""
+        return self.using.stores
+
+    @property
+    def directory(self) -> Directory:
+        """Return the way to tenants and their credentials."""
+        return self.using.directory
+
+    @property
+    def messages(self) -> Messages:
+        """Return the messages of all servers."""
+        return self.using.messages

@@ -3,6 +3,8 @@
 As Postal (legacy_api/base_controller.rb, api_params): a body whose content type
 starts with ``application/json``, merged with the query string; otherwise the one
 form or query field ``params``, which holds JSON; otherwise no parameters at all.
+Where body and query name the same thing, the query counts, as in Rails
+(ActionDispatch::Http::Parameters).
 """
 
 import hashlib
@@ -51,12 +53,10 @@ async def read_parameters(request: Request, *, max_bytes: int) -> Parameters:
     if content_type.startswith("application/json"):
         return await off_loop(len(body), _from_json, body, query)
     text = _params(query.encode("latin-1"))
-    if content_type.startswith("application/x-www-form-urlencoded"):
-        sent = await off_loop(len(body), _params, body)
-        text = text if sent is None else sent
-    elif content_type.startswith("multipart/form-data"):
-        sent = await off_loop(len(body), _multipart_params, body, request.headers["content-type"])
-        text = text if sent is None else sent
+    if text is None and content_type.startswith("application/x-www-form-urlencoded"):
+        text = await off_loop(len(body), _params, body)
+    elif text is None and content_type.startswith("multipart/form-data"):
+        text = await off_loop(len(body), _multipart_params, body, request.headers["content-type"])
     return await off_loop(len(text or ""), _from_text, text or "")
 
 
@@ -85,7 +85,7 @@ def _too_large(max_bytes: int) -> NoReturn:
 
 def _from_json(body: bytes, query: str) -> Parameters:
     values = _parsed(_decoded(body)) if body.strip() else {}
-    return Parameters({**_query_values(query), **values}, _digest(query.encode("latin-1"), body))
+    return Parameters({**values, **_query_values(query)}, _digest(query.encode("latin-1"), body))
 
 
 def _from_text(text: str) -> Parameters:

@@ -1,17 +1,14 @@
 """Opens what the API needs, by the backend that the settings name."""
 
 import os
-import random
 from functools import cache
 
 from functions.api.services import Services
 from shared.adapters.clock import utc_now
+from shared.adapters.randomness import PooledRandom
 from shared.flow.accept import Acceptance
 from shared.ports import Stores
 from shared.settings import Settings, SettingsError
-from shared.store.directory import Directory
-from shared.store.messages import Messages
-from shared.store.reservations import Reservations
 
 
 @cache
@@ -22,20 +19,8 @@ def services() -> Services:
         SettingsError: the environment is not usable.
     """
     settings = Settings.from_env(os.environ)
-    stores = _stores(settings)
-    directory = Directory(stores.records, clock=utc_now)
-    messages = Messages(stores.records)
-    using = Acceptance(
-        stores=stores,
-        directory=directory,
-        messages=messages,
-        reservations=Reservations(stores.records),
-        settings=settings,
-        rng=random.SystemRandom(),
-    )
-    return Services(
-        settings=settings, using=using, directory=directory, messages=messages, stores=stores, clock=utc_now
-    )
+    using = Acceptance.over(_stores(settings), settings, clock=utc_now, rng=PooledRandom())
+    return Services(using=using, clock=utc_now)
 
 
 def _stores(settings: Settings) -> Stores:

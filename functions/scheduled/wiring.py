@@ -2,7 +2,6 @@
 
 import functools
 import os
-import random
 
 from shared.flow.due import Scheduling
 from shared.flow.settle import Settling
@@ -19,6 +18,7 @@ def services() -> Scheduling:
     # Imported here: a function must not load the adapters of the other backend.
     from shared.adapters.clock import utc_now
     from shared.adapters.embedded.opening import open_stores
+    from shared.adapters.randomness import PooledRandom
 
     stores = open_stores(settings)
     settling = Settling(
@@ -26,6 +26,6 @@ def services() -> Scheduling:
         messages=Messages(stores.records),
         schedule=Schedule(stores.records),
         settings=settings,
-        rng=random.SystemRandom(),
+        rng=PooledRandom(),
     )
     return Scheduling(settling, Directory(stores.records, clock=utc_now))

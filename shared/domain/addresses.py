@@ -13,6 +13,7 @@ import idna
 
 from shared.domain.errors import InvalidValue
 from shared.domain.headers import decoded
+from shared.domain.loose_words import loosely_decoded
 
 MAX_ADDRESS_LENGTH = 254
 """RFC 5321 §4.5.3.1.3, erratum 1690."""
@@ -32,8 +33,6 @@ _QUOTED_LOCAL = re.compile(r'"[ !#-;=?A-\[\]-~]{0,62}"\Z')
 
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\Z")
 _SHOWN_DOMAIN = re.compile(r"@([^\s<>()\[\]\\,;:\"'@|]+)")
-_IN_ANGLES = re.compile(r"<([^<>]*)>\s*\Z")
-_COMMENT = re.compile(r"\([^()]*\)")
 
 
 def checked(address: str) -> str:
@@ -75,20 +74,6 @@ def domain_name(domain: str) -> str:
     return name
 
 
-def bare(text: str) -> str:
-    """Return the checked address in ``Name <a@b>``, ``a@b (Name)`` or ``a@b``.
-
-    Raises:
-        InvalidValue: there is not exactly one address in it.
-    """
-    if len(text) > 1000:
-        raise InvalidValue("the address is too long")
-    stripped = text.strip(" \t")
-    if in_angles := _IN_ANGLES.search(stripped):
-        return checked(in_angles[1].strip(" \t"))
-    return checked(_COMMENT.sub("", stripped).strip(" \t"))
-
-
 def domain_of(address: str) -> str:
     """Return the domain of a checked address."""
     return address.rpartition("@")[2]
@@ -98,7 +83,8 @@ def shown_domains(value: bytes) -> frozenset[str]:
     """Return the domain of every address that any parser could find in a From header.
 
     Every ``@`` counts, also inside comments, quoted names and encoded words,
-    as written and as decoded.  An empty set means: no address at all.
+    as written and as decoded, by strict readers and by forgiving ones.  An empty
+    set means: no address at all.
 
     Raises:
         InvalidValue: an ``@`` without a readable domain behind it.
@@ -107,7 +93,7 @@ def shown_domains(value: bytes) -> frozenset[str]:
         raise InvalidValue("the header is too long to be judged")
     written = value.decode("utf-8", "replace")
     found: set[str] = set()
-    for text in {written, decoded(value)}:
+    for text in {written, decoded(value), loosely_decoded(written)}:
         # A full-width @ or dot is shown like the plain one.
         plain = unicodedata.normalize("NFKC", text)
         domains = _SHOWN_DOMAIN.findall(plain)

@@ -13,9 +13,6 @@ from shared.domain.tenancy import DKIMAlgorithm, DKIMKey
 RSA_BITS = 2048
 """RFC 8301 §3.2 asks for 2048; Postal makes 1024 (app/models/domain.rb, generate_dkim_key)."""
 
-MAX_STRING = 255
-"""Characters in one string of a TXT record (RFC 1035 §3.3.14)."""
-
 
 @dataclass(frozen=True, slots=True)
 class KeyPair:
@@ -47,7 +44,7 @@ def new_key(algorithm: DKIMAlgorithm) -> KeyPair:
 def dns_record(selector: str, domain: str, key: DKIMKey) -> tuple[str, str]:
     """Return name and value of the TXT record to publish (RFC 6376 §3.6.1).
 
-    The value is one text; a DNS server splits it into strings of ``MAX_STRING``.
+    The value is one text; a DNS server splits it into strings of 255 (RFC 1035 §3.3.14).
     """
     return f"{selector}._domainkey.{domain}", f"v=DKIM1; k={key.algorithm.value}; p={key.public}"
 

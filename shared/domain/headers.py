@@ -18,6 +18,10 @@ MAX_HEAD_BYTES = 512 * 1024
 MAX_FIELDS = 1000
 MAX_DECODED_BYTES = 64 * 1024
 
+LINE_ENDING = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+"""Characters that end a line for some parser, steer a terminal, or are none; only a tab is harmless."""
+
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 _NAME = re.compile(rb"[!-9;-~]{1,200}\Z")
 """RFC 5322 §2.2: printable ASCII except colon.  No space may stand before the colon."""
 
@@ -29,14 +33,16 @@ _BETWEEN_WORDS = re.compile(r"(\?=)[ \t\r\n]+(?==\?[^?\s]{1,60}\?[bBqQ]\?)")
 class HeaderField:
     """One field exactly as it stands in the message."""
 
-    name: bytes
+    key: bytes
+    """The name in lower case: case does not matter in names (RFC 5322 §1.2.2)."""
+
     raw: bytes
     """The whole field: name, colon, value with its folds, final CRLF."""
 
     @property
     def value(self) -> bytes:
         """The unfolded value without the white space around it (RFC 5322 §2.2.3)."""
-        return self.raw[len(self.name) + 1 :].replace(b"\r\n", b"").strip(b" \t")
+        return self.raw[len(self.key) + 1 :].replace(b"\r\n", b"").strip(b" \t")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +56,7 @@ class Head:
     def named(self, name: bytes) -> Sequence[HeaderField]:
         """Return all fields of that name, in order; case does not matter."""
         wanted = name.lower()
-        return [field for field in self.fields if field.name.lower() == wanted]
+        return [field for field in self.fields if field.key == wanted]
 
     def text(self, name: bytes) -> str:
         """Return the decoded value of the last field of that name, or an empty string."""
@@ -121,13 +127,13 @@ def _field(lines: Sequence[bytes]) -> HeaderField:
     name, colon, _ = lines[0].partition(b":")
     if not colon or not _NAME.match(name):
         raise MalformedMessage("a header line is not of the form 'Name: value'")
-    return HeaderField(name, b"\r\n".join(lines) + b"\r\n")
+    return HeaderField(name.lower(), b"\r\n".join(lines) + b"\r\n")
 
 
 def without(raw: bytes, head: Head, names: Iterable[bytes]) -> bytes:
     """Return the message without the named fields; all else stays byte for byte."""
     unwanted = {name.lower() for name in names}
-    kept = [field.raw for field in head.fields if field.name.lower() not in unwanted]
+    kept = [field.raw for field in head.fields if field.key not in unwanted]
     if len(kept) == len(head.fields):
         return raw
     return b"".join(kept) + b"\r\n" + raw[head.body_at :]
@@ -142,7 +148,12 @@ def decoded(value: bytes) -> str:
     text = value[:MAX_DECODED_BYTES].decode("utf-8", "replace")
     # RFC 2047 §6.2: white space between two encoded words is not shown.
     text = _ENCODED_WORD.sub(_decode_word, _BETWEEN_WORDS.sub(r"\1", text))
-    return "".join(" " if ord(char) < 32 or 127 <= ord(char) < 160 else char for char in text)
+    return on_one_line(text)
+
+
+def on_one_line(text: str) -> str:
+    """Return the text with a space for each control character."""
+    return _CONTROL.sub(" ", text)
 
 
 def _decode_word(word: re.Match[str]) -> str:

@@ -18,6 +18,9 @@ MessageId = NewType("MessageId", int)
 
 EPOCH = datetime(2025, 1, 1, tzinfo=UTC)
 RANDOM_BITS = 12
+MAX_MESSAGE_ID = 2**53
+"""Every id is below it, and above 0."""
+
 TOKEN_LETTERS = string.ascii_letters + string.digits
 
 

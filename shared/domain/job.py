@@ -64,9 +64,6 @@ class Job:
     handed_back: bool = False
     """A node without that address has passed the job on once; the next one takes it."""
 
-    parked: int = 0
-    """How often it went back to the queue because its destination was crowded."""
-
     def to_json(self) -> str:
         """Return the wire form."""
         target: dict[str, object]
@@ -86,8 +83,6 @@ class Job:
             body["prefer_ip"] = self.prefer_ip
         if self.handed_back:
             body["handed_back"] = True
-        if self.parked:
-            body["parked"] = self.parked
         return json.dumps(body, separators=(",", ":"))
 
     @classmethod
@@ -114,7 +109,6 @@ class Job:
                 target=target,
                 prefer_ip=str(body.get("prefer_ip", "")),
                 handed_back=bool(body.get("handed_back", False)),
-                parked=int(body.get("parked", 0)),
             )
         except (ValueError, KeyError, TypeError) as exc:
             raise InvalidValue("this is not a job") from exc

@@ -12,7 +12,7 @@ from datetime import datetime
 from email.utils import format_datetime
 
 from shared.domain.errors import InvalidValue, MalformedMessage
-from shared.domain.headers import Head, check_bytes, split_head, without
+from shared.domain.headers import LINE_ENDING, Head, check_bytes, split_head, without
 from shared.domain.submission import (
     MAX_METADATA_KEY_LENGTH,
     MAX_METADATA_KEYS,
@@ -97,10 +97,10 @@ def checked_tag(tag: str) -> str:
     """Return the tag.
 
     Raises:
-        InvalidValue: too long.
+        InvalidValue: too long, or with line ends.
     """
-    if len(tag) > MAX_TAG_LENGTH:
-        raise InvalidValue(f"a tag may have at most {MAX_TAG_LENGTH} characters")
+    if len(tag) > MAX_TAG_LENGTH or LINE_ENDING.search(tag):
+        raise InvalidValue(f"a tag is one line of at most {MAX_TAG_LENGTH} characters")
     return tag
 
 

@@ -30,7 +30,7 @@ MAX_TYPE_LENGTH = 500
 
 _TOKEN = r"[A-Za-z0-9!#$&^_.+-]{1,127}"  # noqa: S105  # a token of RFC 2045, no secret
 _TYPE = re.compile(rf"\s*({_TOKEN}/{_TOKEN})\s*")
-_PARAMETER = re.compile(rf";\s*({_TOKEN})=(?:({_TOKEN})|\"([ !#-\[\]-~]{{0,100}})\")\s*")
+_PARAMETER = re.compile(rf";\s*({_TOKEN})\s*=\s*(?:({_TOKEN})|\"([^\"\\\x00-\x1f\x7f]{{0,200}})\")\s*")
 _CONTENT_ID = re.compile(r"[!-;=?-~]{1,200}\Z")
 
 Entity = list[bytes]
@@ -63,6 +63,7 @@ def checked_content_type(text: str) -> str:
         InvalidValue: not of the form ``type/subtype; name=value``.
     """
     refused = InvalidValue("a content type must be of the form text/calendar; method=REQUEST")
+    text = text.strip().removesuffix(";")
     found = _TYPE.match(text)
     if not found or len(text) > MAX_TYPE_LENGTH:
         raise refused
@@ -73,6 +74,8 @@ def checked_content_type(text: str) -> str:
             raise refused
         name, token, quoted = one.groups()
         if name.lower() not in ("name", "boundary"):
+            if not (token or quoted.isascii()):
+                raise refused
             kept.append(f"; {name}={token}" if token else f'; {name}="{quoted}"')
         at = one.end()
     if found[1].lower().startswith(("multipart/", "message/")):

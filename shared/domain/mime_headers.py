@@ -10,6 +10,7 @@ from binascii import b2a_base64
 from collections.abc import Sequence
 
 from shared.domain.errors import InvalidValue
+from shared.domain.headers import LINE_ENDING
 from shared.domain.mime_mailboxes import Mailbox
 
 LINE_LENGTH = 76
@@ -25,7 +26,6 @@ MIN_ROOM = 40
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,76}\Z")
 """Field names as HTTP tokens: RFC 5322 §2.2 would allow more, but nobody uses it."""
 
-_CONTROLS = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*\Z")
 _QUOTABLE = re.compile(r"[ -~]{1,60}\Z")
 _NO_ATTRIBUTE_CHAR = re.compile(rb"[^A-Za-z0-9!#$&+.^_`|~-]")
@@ -53,7 +53,7 @@ def check_text(text: str, what: str) -> None:
     """
     if len(text) > MAX_VALUE_LENGTH:
         raise InvalidValue(f"{what} is longer than {MAX_VALUE_LENGTH} characters")
-    if _CONTROLS.search(text):
+    if LINE_ENDING.search(text):
         raise InvalidValue(f"{what} must not contain line breaks or control characters")
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from shared.domain.addresses import checked
 from shared.domain.errors import InvalidValue
+from shared.domain.headers import LINE_ENDING
 
 MAX_LIST_LENGTH = 100_000
 MAX_MAILBOX_LENGTH = 1000
@@ -13,7 +14,6 @@ MAX_MAILBOX_LENGTH = 1000
 _IN_ANGLES = re.compile(r"([^<>]*)<([^<>]*)>\Z")
 _WITH_COMMENT = re.compile(r"([^()]*)\(([^()]*)\)\Z")
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"\Z')
-_LINE_BREAKS = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ def mailbox(text: str) -> Mailbox:
     """
     if len(text) > MAX_MAILBOX_LENGTH:
         raise InvalidValue("the address is too long")
-    if _LINE_BREAKS.search(text):
+    if LINE_ENDING.search(text):
         raise InvalidValue("an address must not contain line breaks or control characters")
     stripped = text.strip()
     name, written = "", stripped

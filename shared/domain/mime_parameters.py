@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from urllib.parse import unquote_to_bytes
 
 from shared.domain.charsets import text_in
-from shared.domain.headers import decoded
+from shared.domain.headers import decoded, on_one_line
 
 MAX_LENGTH = 8192
 MAX_PARAMETERS = 50
@@ -55,5 +55,4 @@ def _joined(pieces: Mapping[int, tuple[bytes, bool]]) -> str:
                 charset = name.decode("ascii", "replace")
             piece = unquote_to_bytes(piece)
         raw += piece
-    text = text_of(raw, charset)
-    return "".join(" " if ord(char) < 32 or 127 <= ord(char) < 160 else char for char in text)
+    return on_one_line(text_of(raw, charset))

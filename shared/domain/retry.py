@@ -8,6 +8,7 @@ FIRST_WAIT = timedelta(minutes=5)
 GROWTH = 1.3
 MAX_HINT = timedelta(hours=4)
 HINT_MARGIN = timedelta(seconds=10)
+SHORT_HINTS = 3
 MAX_ATTEMPTS = 18
 
 
@@ -43,6 +44,18 @@ class RetrySchedule:
     def exhausted(self, failures: int) -> bool:
         """Whether the last allowed attempt has failed."""
         return failures >= self.max_attempts
+
+
+def hinted_or_own(hint: timedelta | None, own: timedelta, failures: int) -> timedelta:
+    """Return the wait that counts: the remote's if it gave one.
+
+    Postal always takes the remote's.  After ``SHORT_HINTS`` failures we no longer let
+    it shorten our own: a host that is down and always says "in 5 seconds" would
+    use up all attempts within minutes.
+    """
+    if hint is None:
+        return own
+    return hint if failures <= SHORT_HINTS else max(hint, own)
 
 
 def hinted_wait(reply: str) -> timedelta | None:

@@ -10,7 +10,7 @@ from shared.domain.tenancy import Credential, Tenant
 MAX_RECIPIENTS = 1000
 """Of one submission, after removing repeats (Postfix smtpd_recipient_limit)."""
 
-MAX_TAG_LENGTH = 100
+MAX_TAG_LENGTH = 255
 MAX_METADATA_KEYS = 10
 MAX_METADATA_KEY_LENGTH = 50
 MAX_METADATA_VALUE_LENGTH = 500
@@ -67,6 +67,3 @@ class Accepted:
 
     messages: Mapping[str, AcceptedMessage]
     """By recipient, in the order given."""
-
-    repeated: bool = False
-    """Whether an earlier request with the same idempotency key did the work."""

@@ -47,14 +47,7 @@ class API:
 
 def services_of(here: Installation) -> Services:
     """Return the API's services over an installation."""
-    return Services(
-        settings=here.settings,
-        using=here.acceptance,
-        directory=here.directory,
-        messages=here.messages,
-        stores=here.stores,
-        clock=here.clock,
-    )
+    return Services(using=here.acceptance, clock=here.clock)
 
 
 async def open_api(settings: Settings | None = None) -> API:

@@ -96,7 +96,12 @@ class Installation:
         """Take one job and claim its message."""
         [(job, received)] = await self.take_jobs(1)
         claimed = await claim(
-            job, sent_at=received.sent_at, directory=self.directory, messages=self.messages, now=self.clock()
+            job,
+            sent_at=received.sent_at,
+            receives=received.receives,
+            directory=self.directory,
+            messages=self.messages,
+            now=self.clock(),
         )
         assert isinstance(claimed, Claimed)
         return claimed

@@ -1,6 +1,7 @@
 """Every error of the domain has an answer, and nothing unexpected looks like a refusal."""
 
 import json
+import logging
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -72,7 +73,7 @@ class TestEndpoint:
     async def test_trouble_is_told_as_temporary(self, error: Exception) -> None:
         """503 with Retry-After in Postal's envelope, never a traceback, never a refusal."""
         here = await install()
-        api = api_over(here, raises=False, messages=Failing(error))
+        api = api_over(here, raises=False, using=replace(here.acceptance, messages=Failing(error)))
 
         answer = await api.client.post("/api/v1/messages/message", json={"id": 5})
 
@@ -82,6 +83,23 @@ class TestEndpoint:
         assert (answer.json()["status"], answer.json()["data"]["code"]) == ("error", "TemporarilyUnavailable")
         assert "Traceback" not in answer.text
         assert "bug" not in answer.text
+
+    @pytest.mark.parametrize(
+        ("error", "level"), [(StorageUnavailable("down"), logging.ERROR), (StillInProgress("x"), logging.INFO)]
+    )
+    async def test_only_trouble_of_ours_is_for_somebody_to_look_at(
+        self, error: MailError, level: int, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """A repeated request that came too soon is the client's everyday life, a failed store is not."""
+        caplog.set_level(logging.INFO)
+        here = await install()
+        api = api_over(here, using=replace(here.acceptance, messages=Failing(error)))
+
+        await api.client.post("/api/v1/messages/message", json={"id": 5})
+
+        [record] = [each for each in caplog.records if each.name == "functions.api.door"]
+        assert record.levelno == level
+        assert bool(record.exc_info) == (level == logging.ERROR)
 
     async def test_a_store_that_fails_while_accepting_promises_nothing(self) -> None:
         """Nothing may be acknowledged before it is durable."""

@@ -3,6 +3,7 @@
 import base64
 import email
 import email.policy
+import email.utils
 from email.message import EmailMessage
 from typing import Any
 
@@ -91,17 +92,19 @@ class TestSendMessage:
             ({"attachments": [{"data": "eA=="}]}, "AttachmentMissingName", "An attachment is missing a name"),
             ({"attachments": [{"name": "a"}]}, "AttachmentMissingData", "An attachment is missing data"),
             ({"attachments": [{"name": "a", "data": " "}]}, "AttachmentMissingData", None),
+            ({"attachments": [{"name": "a", "data": "==="}]}, "AttachmentMissingData", "An attachment is missing data"),
             ({"to": ["nobody"]}, "InvalidAddress", None),
             ({"to": [5]}, "InvalidAddress", None),
             ({"to": [{"email": "a@b.c"}]}, "InvalidAddress", None),
             ({"reply_to": "nobody"}, "InvalidAddress", None),
             ({"headers": {"Bcc": "a@b.c"}}, "InvalidHeader", None),
-            ({"headers": {"Content-Type": "text/html"}}, "InvalidHeader", None),
+            ({"headers": {"Content-Base": "x"}}, "InvalidHeader", None),
             ({"headers": {"X Y": "z"}}, "InvalidHeader", None),
             ({"headers": {f"X-{number}": "" for number in range(201)}}, "InvalidHeader", None),
             ({"attachments": [FILE | {"content_type": "text"}]}, "InvalidAttachment", None),
             ({"attachments": [FILE] * 201}, "InvalidAttachment", None),
-            ({"tag": "x" * 101}, "InvalidParameter", None),
+            ({"tag": "x" * 256}, "InvalidParameter", None),
+            ({"tag": "a\nb"}, "InvalidParameter", None),
             ({"metadata": ["x"]}, "InvalidParameter", None),
             ({"metadata": {str(number): "x" for number in range(11)}}, "InvalidParameter", None),
             ({"track_opens": "perhaps"}, "InvalidParameter", None),
@@ -200,6 +203,47 @@ class TestSendMessage:
         assert message.get_all("X-Two") == ["a", "b"]
         assert str(message.get_all("Date")) == "['d']"
 
+    async def test_what_the_body_decides_is_passed_over_among_custom_headers(self) -> None:
+        """Libraries that hand over all headers of a mail they built send these too."""
+        api = await open_api()
+        theirs = {"MIME-Version": "1.0", "content-type": "text/html", "Content-Transfer-Encoding": "8bit"}
+
+        message = await sent(api, headers=theirs)
+
+        assert message.get_all("MIME-Version") == ["1.0"]
+        assert message.get_all("Content-Type") == ['text/plain; charset="UTF-8"']
+        assert message.get_all("Content-Transfer-Encoding") == ["7bit"]
+
+    @pytest.mark.parametrize("name", ["Reply-To", "reply-to", "Cc", "Disposition-Notification-To"])
+    @pytest.mark.parametrize("value", ['"Müller, Zoë" <z@b.test>, c@d.test', ['"Müller, Zoë" <z@b.test>', "c@d.test"]])
+    async def test_custom_headers_with_addresses_keep_them(self, name: str, value: object) -> None:
+        """Only a name may be encoded: an address in an encoded word is none (RFC 2047 §5 (3))."""
+        api = await open_api()
+
+        raw = await api.sent_raw(await api.send(headers={name: value}))
+
+        [field] = email.message_from_bytes(raw).get_all(name, [])
+        assert email.utils.getaddresses([field])[1] == ("", "c@d.test")
+        assert "<z@b.test>" in field
+        assert "=?utf-8?" in field
+
+    async def test_a_custom_header_that_only_looks_like_addresses_stays_as_it_is(self) -> None:
+        """An empty group is what a message to hidden recipients shows (RFC 5322 §3.4)."""
+        api = await open_api()
+
+        message = await sent(api, to=None, bcc="a@b.test", headers={"To": "undisclosed-recipients:;", "Reply-To": ""})
+
+        assert message["To"] == "undisclosed-recipients:;"
+        assert message["Reply-To"] == ""
+
+    async def test_truth_values_among_custom_headers_become_words(self) -> None:
+        """As Ruby writes them; null leaves a header out."""
+        api = await open_api()
+
+        message = await sent(api, headers={"X-Yes": True, "X-No": False, "X-Number": 1.5, "X-None": None})
+
+        assert [message[f"X-{name}"] for name in ("Yes", "No", "Number", "None")] == ["true", "false", "1.5", None]
+
     async def test_an_inline_attachment_is_shown_by_its_content_id(self) -> None:
         """Without content_id the file name serves, so that ``cid:logo.png`` works."""
         api = await open_api()
@@ -237,6 +281,22 @@ class TestSendMessage:
         assert (message.bounce, message.mail_from) == (True, "")
         assert (message.origin.via, message.origin.address) == (Via.HTTP, "192.0.2.7")
         assert message.credential_id == api.here.credential.id
+
+    @pytest.mark.parametrize("meant", [False, None, 0, "", "false"])
+    async def test_what_means_no_is_no_bounce(self, meant: object) -> None:
+        """Ruby takes 0 for true, but Postal's database gives it back as false."""
+        api = await open_api()
+
+        answer = await api.send(bounce=meant)
+
+        message = await api.here.message(answer["data"]["messages"]["user@dest.test"]["id"])
+        assert (message.bounce, message.mail_from) == (False, "app@example.test")
+
+    async def test_empty_lists_stand_for_empty_objects(self) -> None:
+        """PHP writes both as ``[]``."""
+        api = await open_api()
+
+        assert (await api.send(metadata=[], headers=[], attachments={}))["status"] == "success"
 
     async def test_the_same_idempotency_key_sends_once(self) -> None:
         """A client that got no answer may ask again without sending twice."""

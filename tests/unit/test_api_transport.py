@@ -47,16 +47,35 @@ class TestReadParameters:
         assert answer.json()["status"] == "success"
 
     async def test_json_is_merged_with_the_query(self) -> None:
-        """As Rails merges its parameters; what the body says counts more."""
+        """As Rails merges its parameters (ActionDispatch::Http::Parameters): the query counts more."""
         api = await open_api()
         part = {"to": GOOD["to"], "plain_body": "Hi."}
 
         answer = await post(
-            api, json.dumps(part), "application/json", "?from=app@example.test&plain_body=x&cc[]=c@dest.test"
+            api, json.dumps(part), "application/json", "?from=app@example.test&plain_body=Ho.&cc[]=c@dest.test"
         )
 
         assert list(answer.json()["data"]["messages"]) == ["user@dest.test", "c@dest.test"]
-        assert b"Hi." in await api.sent_raw(answer.json())
+        assert b"Ho." in await api.sent_raw(answer.json())
+
+    async def test_params_of_the_query_count_more_than_those_of_the_form(self) -> None:
+        """One rule for every form that parameters travel in."""
+        api = await open_api()
+        form, query = ({"params": json.dumps(GOOD | {"subject": subject})} for subject in ("Form", "Query"))
+
+        answer = await post(api, urlencode(form), FORM, f"?{urlencode(query)}")
+
+        assert b"Subject: Query" in await api.sent_raw(answer.json())
+
+    @pytest.mark.parametrize("path", PATHS)
+    async def test_a_slash_at_the_end_changes_nothing(self, path: str) -> None:
+        """Rails ignores it; a redirect would lose bodies, and would lead to whatever the Host header says."""
+        api = await open_api()
+
+        answer = await api.client.post(f"/api/v1/{path}/", json={}, headers={"host": "evil.test"})
+
+        assert answer.status_code == 200
+        assert answer.json()["status"] in ("error", "parameter-error")
 
     async def test_form_field_params(self) -> None:
         """Postal's Ruby client sends its JSON so."""

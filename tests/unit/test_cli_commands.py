@@ -201,7 +201,8 @@ class TestMessage:
         """Unknown messages are said to be unknown by each command."""
         assert run("message", "held", "--server", server) == {"messages": []}
         for command in ("show", "release", "cancel"):
-            assert fails("message", command, "1", "--server", server)[0] == "NotFound"
+            for number in ("1", "0", str(10**30)):
+                assert fails("message", command, number, "--server", server)[0] == "NotFound"
 
 
 class TestTestMail:
@@ -233,6 +234,15 @@ class TestTestMail:
 
 
 class TestStatus:
+    def test_organizations_without_servers_count_too(self, server: str) -> None:
+        """A new organization has no server yet, but it is there."""
+        run("org", "create", "Empty")
+
+        document = run("status", status=1)
+
+        assert document["organizations"] == 2
+        assert [each["server"] for each in document["servers"]] == [server]
+
     def test_counts_and_says_that_nothing_runs(self, server: str) -> None:
         """Exit status 1 lets a script notice."""
         document = run("status", status=1)

@@ -116,6 +116,17 @@ class TestPrintAnswer:
         printed = "".join(capsys.readouterr().out.replace("TXT", "").split())
         assert value in printed
 
+    def test_numbers_are_never_folded(
+        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The id of a held message is there to be copied into the next command."""
+        monkeypatch.setenv("COLUMNS", "80")
+        row = {"id": 244361293391425} | {f"text_{number}": "x" * 30 for number in range(4)}
+
+        print_answer(Answer({"messages": [row]}), as_json=False)
+
+        assert "244361293391425" in capsys.readouterr().out
+
 
 class TestPrintError:
     def test_one_line_for_each_problem(self, capsys: pytest.CaptureFixture[str]) -> None:

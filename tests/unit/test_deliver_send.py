@@ -322,7 +322,7 @@ class TestBody:
 
         outcome, mx = await outcome_of(still_ours=lost)
 
-        assert outcome == Postponed(NOW, "the claim was lost before the body was sent")
+        assert outcome == Postponed(NOW, "the claim was lost before the final dot")
         assert asked == [True]
         assert mx.sessions[0].commands[-1] == "DATA"
         assert mx.transactions == []

@@ -57,7 +57,7 @@ def worker_of(here: Installation, sender: ScriptedSender, *, most: int = 500, pe
         sources=(),
         smart_hosts={},
     )
-    destinations = Destinations(per_domain, monotonic=lambda: 0.0)
+    destinations = Destinations(per_domain, most // 2, monotonic=lambda: 0.0)
     return Worker({"default": here.work}, attempts, destinations, most)
 
 
@@ -217,7 +217,7 @@ class TestWorker:
 class TestDestinations:
     async def test_slots_grow_with_success_and_shrink_with_failure(self) -> None:
         """A destination earns its connections."""
-        there = Destinations(8, monotonic=lambda: 0.0)
+        there = Destinations(8, 250, monotonic=lambda: 0.0)
         for _ in range(START_SLOTS):
             assert isinstance(await there.enter("d"), Slot)
         waiting = asyncio.create_task(there.enter("d"))
@@ -232,7 +232,7 @@ class TestDestinations:
     async def test_a_dead_destination_fails_its_line_without_connecting(self) -> None:
         """10,000 messages to a dead host must not each wait for a connect timeout."""
         now = 0.0
-        there = Destinations(8, monotonic=lambda: now)
+        there = Destinations(8, 250, monotonic=lambda: now)
         for _ in range(START_SLOTS):
             await there.enter("d")
         waiting = asyncio.create_task(there.enter("d"))
@@ -250,7 +250,7 @@ class TestDestinations:
 
     async def test_a_long_line_sends_away(self) -> None:
         """One slow destination must not fill the node."""
-        there = Destinations(1, monotonic=lambda: 0.0)
+        there = Destinations(1, 250, monotonic=lambda: 0.0)
         tasks = [asyncio.create_task(there.enter("d")) for _ in range(200)]
         await asyncio.sleep(0)
 
@@ -264,7 +264,7 @@ class TestDestinations:
 
     async def test_who_leaves_the_line_takes_no_slot_along(self) -> None:
         """A cancelled wait must not lose a slot for ever."""
-        there = Destinations(1, monotonic=lambda: 0.0)
+        there = Destinations(1, 250, monotonic=lambda: 0.0)
         for _ in range(START_SLOTS):
             await there.enter("d")
         waiting = asyncio.create_task(there.enter("d"))

@@ -208,12 +208,28 @@ class TestRefusals:
             "nobody",
             "app@sub.example.test",
             "ceo\uff20evil.test <app@example.test>",
+            "=?utf-8?q?ceo=40evil.test ?= <app@example.test>",
+            "=?x-unknown?b?Y2VvQGV2aWwudGVzdA==?= <app@example.test>",
+            "=?utf-8?b?Y2VvQGV2aWwudGVzdA?= <app@example.test>",
+            "=?utf-8?b?Y2VvQGV2aWwudGVzdA ?= <app@example.test>",
+            "=?utf-8?b?YQ==Y2VvQGV2aWwudGVzdA==?= <app@example.test>",
+            "=?utf-8?q?ceo=40evil.test \u00fc?= <app@example.test>",
         ],
     )
     async def test_any_address_that_could_be_shown_must_be_ours(self, value: str) -> None:
         """What one parser hides another one shows (CVE-2023-27043)."""
         here = await install()
         await self.refused(here, SenderNotAllowed, raw=with_from(value))
+
+    @pytest.mark.parametrize(
+        "name",
+        ["=?iso-2022-jp?b?GyRCQEBNVRsoQg==?=", "=?utf-8?q?J=C3=BCrgen?=", "=?x-unknown?q?J=FCrgen?=", "=?", "?="],
+    )
+    async def test_a_name_in_any_charset_is_no_address(self, name: str) -> None:
+        """Two bytes of a Japanese letter may be an @ each for whoever does not know the charset."""
+        here = await install()
+
+        assert await here.accept_one(raw=with_from(f"{name} <app@example.test>"))
 
     async def test_a_sender_of_somebody_else(self) -> None:
         """Sender is shown by some readers as the author."""
@@ -245,7 +261,6 @@ class TestIdempotency:
 
         again = await here.accept("a@dest.test", "b@dest.test", idempotency_key="k1")
 
-        assert again.repeated
         assert (again.messages, again.message_id) == (first.messages, first.message_id)
         assert await here.take_jobs() == []
 

@@ -10,7 +10,7 @@ from shared.domain.errors import NotFound, WrongState
 from shared.domain.ids import MessageId
 from shared.domain.message import Evidence, Status
 from shared.domain.outcome import HardFail, Held, Outcome, Postponed, Sent, SoftFail
-from shared.flow.claim import LEASE, MAX_CLAIMS, RECORD_MAY_COME, Claimed, Dropped, Later, Settled, claim
+from shared.flow.claim import LEASE, MAX_CLAIMS, MAX_LOOKS, RECORD_MAY_COME, Claimed, Dropped, Later, Settled, claim
 from shared.flow.due import Scheduling, do_due
 from shared.flow.hold import CANCELLED, cancel, held, release
 from shared.flow.settle import ABANDONED, complete, settle
@@ -22,11 +22,12 @@ from tests.fakes.installation import Installation, install
 TOOK = timedelta(seconds=1)
 
 
-async def try_claim(here: Installation, job: object, sent_at: object) -> object:
+async def try_claim(here: Installation, job: object, sent_at: object, receives: int = 1) -> object:
     """Try to claim for a job now."""
     return await claim(
         job,  # type: ignore[arg-type]
         sent_at=sent_at,  # type: ignore[arg-type]
+        receives=receives,
         directory=here.directory,
         messages=here.messages,
         now=here.clock(),
@@ -105,10 +106,10 @@ class TestClaim:
 
         early = await try_claim(here, orphan, received.sent_at)
         here.clock.advance(RECORD_MAY_COME + timedelta(seconds=1))
-        late = await try_claim(here, orphan, received.sent_at)
+        late = await try_claim(here, orphan, received.sent_at, MAX_LOOKS + 1)
 
         assert isinstance(early, Later)
-        assert early.missing
+        assert early.soon
         assert late == Dropped()
 
     async def test_an_attempt_that_was_settled_is_not_made_again(self) -> None:
@@ -329,7 +330,7 @@ class TestHolds:
             await release(here.server, MessageId(1), using=here.settling)
 
     async def test_cancel_ends_it_unsent(self) -> None:
-        """Postal's words, one event, no job."""
+        """Postal's words, one event, and nothing that could be sent."""
         here = await install()
         message_id = await self.held_message(here)
 
@@ -339,7 +340,8 @@ class TestHolds:
         assert found is not None
         assert (found[0].status, found[1][-1].details) == (Status.HOLD_CANCELLED, CANCELLED)
         assert kinds(await here.take_events()) == ["hold_cancelled"]
-        assert await here.take_jobs() == []
+        [(job, received)] = await here.take_jobs()
+        assert isinstance(await try_claim(here, job, received.sent_at), Settled)
 
     async def test_a_hold_expires_after_seven_days(self) -> None:
         """Nobody looked: it ends unsent, as in Postal."""

@@ -140,6 +140,8 @@ class TestCheckedContentType:
             ("text/calendar; method=REQUEST;charset=utf-8", "text/calendar; method=REQUEST; charset=utf-8"),
             ('text/plain; x="a; b"', 'text/plain; x="a; b"'),
             ("text/plain; name=x; boundary=y", "text/plain"),
+            ("text/plain; charset = utf-8 ;", "text/plain; charset=utf-8"),
+            ('application/pdf; name="Résumé.pdf"', "application/pdf"),
             ("message/rfc822", "application/octet-stream"),
             ("multipart/mixed; boundary=x", "application/octet-stream"),
         ],
@@ -149,7 +151,18 @@ class TestCheckedContentType:
         assert checked_content_type(text) == kept
 
     @pytest.mark.parametrize(
-        "text", ["", "x", "a/b/c", "a/b\r\nX: y", "a/b; c", 'a/b; c="d\r\n"', "a/b;" + " ;" * 240, "a/" + "b" * 600]
+        "text",
+        [
+            "",
+            "x",
+            "a/b/c",
+            "a/b\r\nX: y",
+            "a/b; c",
+            'a/b; c="ü"',
+            'a/b; c="d\r\n"',
+            "a/b;" + " ;" * 240,
+            "a/" + "b" * 600,
+        ],
     )
     def test_refuses_the_rest_at_once(self, text: str) -> None:
         """It stands in a header, and must not take long to refuse."""

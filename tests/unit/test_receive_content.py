@@ -115,3 +115,12 @@ class TestIsLooping:
         raw = f"Received: from a\r\n\tby {host} with SMTP; now\r\n".encode() * hops + b"\r\nReceived: body\r\n" * 100
 
         assert is_looping(raw, "mx.example.test") is looping
+
+    @pytest.mark.parametrize(
+        "by", ["by\r\n\tmx.example.test with", "by mx.example.test\r\n with", "by  mx.example.test\twith"]
+    )
+    def test_finds_our_name_wherever_the_line_was_folded(self, by: str) -> None:
+        """A host in the circle may fold our field anew."""
+        raw = f"Received: from a {by} SMTP; now\r\n".encode() * 5 + b"\r\n"
+
+        assert is_looping(raw, "mx.example.test")

@@ -214,6 +214,24 @@ class TestConsume:
 
         assert release.is_set()
 
+    async def test_a_batch_is_waited_for_though_it_could_not_be_hidden(
+        self, stop: asyncio.Event, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A function that still runs must not get the next batch beside this one."""
+        monkeypatch.setattr(consumers, "HEARTBEAT_S", 0.001)
+        queue, release = ExtendedQueue(clock), threading.Event()
+
+        def fails() -> None:
+            release.set()
+            raise StorageUnavailable("away")
+
+        queue.extended = fails
+        await queue.send([Outgoing("one")])
+
+        await consume(stop, queue, Calls(1, stop.set, [lambda _: release.wait(LIMIT_S) and None]))
+
+        assert (await queue.depth()).in_flight == 0
+
 
 class FlakyQueue(FakeQueue):
     """Fails at first."""

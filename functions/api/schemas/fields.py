@@ -16,8 +16,8 @@ def is_blank(value: object) -> bool:
 
 
 def is_true(value: object) -> bool:
-    """Whether Ruby takes it for true: everything but nil and false."""
-    return value is not None and value is not False
+    """Whether Postal takes it for true: what Ruby calls true, and its database does not give back as 0."""
+    return value not in (None, False, "", "0", "false")  # 0 equals False
 
 
 def text(value: object) -> str:
@@ -25,6 +25,11 @@ def text(value: object) -> str:
     if isinstance(value, bool):
         return ""
     return str(value) if isinstance(value, (str, int, float)) else ""
+
+
+def word(value: object) -> object:
+    """Return a number or a truth value as the text that JSON has for it, anything else unchanged."""
+    return str(value).lower() if isinstance(value, bool) else str(value) if isinstance(value, (int, float)) else value
 
 
 def switch(value: object) -> bool | None:

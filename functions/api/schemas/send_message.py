@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from functions.api.errors import Problem, naming
-from functions.api.schemas.fields import is_blank, is_true, switch, text
+from functions.api.schemas.fields import is_blank, is_true, switch, text, word
 from shared.domain.letter import checked_metadata, checked_tag
 from shared.domain.mime_mailboxes import split_list
 
@@ -70,7 +70,7 @@ class SendMessage:
             if is_blank(attachment.name):
                 raise Problem("AttachmentMissingName", "An attachment is missing a name")
             if is_blank(attachment.data):
-                raise Problem("AttachmentMissingData", "An attachment is missing data")
+                raise attachment_without_data()
         if len(self.attachments) > MAX_ATTACHMENTS:
             raise Problem("InvalidAttachment", f"A message may have at most {MAX_ATTACHMENTS} attachments")
 
@@ -78,6 +78,11 @@ class SendMessage:
     def size_bytes(self) -> int:
         """About how large the message will be."""
         return len(self.plain) + len(self.html) + sum(len(attachment.data) for attachment in self.attachments)
+
+
+def attachment_without_data() -> Problem:
+    """Return Postal's answer to an attachment whose data is blank, or decodes to nothing."""
+    return Problem("AttachmentMissingData", "An attachment is missing data")
 
 
 def send_message_of(values: Mapping[str, object]) -> SendMessage:
@@ -125,11 +130,11 @@ def _addresses(values: Mapping[str, object], name: str) -> Sequence[str]:
 
 
 def _headers(value: object) -> Mapping[str, Sequence[str]]:
-    """Return each header's values: a list makes several fields of the name."""
+    """Return each header's values; a list has several."""
     if not isinstance(value, dict):
         return {}
     return {
-        name: [text(each) for each in given] if isinstance(given, list) else [text(given)]
+        name: [text(word(each)) for each in (given if isinstance(given, list) else [given])]
         for name, given in value.items()
         if given is not None
     }
@@ -151,14 +156,10 @@ def _attachments(value: object) -> Sequence[WantedAttachment]:
 
 
 def _metadata(value: object) -> Mapping[str, str]:
-    if value is None:
+    if is_blank(value):
         return {}
     if isinstance(value, dict):
-        # Numbers and truth values become the text that JSON has for them.
-        value = {
-            name: str(each).lower() if isinstance(each, bool) else str(each) if isinstance(each, (int, float)) else each
-            for name, each in value.items()
-        }
+        value = {name: word(each) for name, each in value.items()}
     with naming("InvalidParameter", "metadata"):
         return checked_metadata(value)
 
