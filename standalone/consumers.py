@@ -122,7 +122,11 @@ class Runner:
         event = sqs_event(name, batch, received_at=self._clock())
         running = asyncio.ensure_future(self._run(function, event))
         while not (await asyncio.wait((running,), timeout=HEARTBEAT_S))[0]:
-            await queue.extend([each.receipt for each in batch], VISIBILITY)
+            try:
+                await queue.extend([each.receipt for each in batch], VISIBILITY)
+            except StorageUnavailable:
+                # The function goes on, so its batch must be waited for all the same.
+                log.warning("heartbeat_failed", exc_info=True)
         ran, answer = running.result()
         failed = failed_receipts(answer, batch) if ran else {each.receipt for each in batch}
         done = [each.receipt for each in batch if each.receipt not in failed]

@@ -5,10 +5,11 @@ what the job finds                     what becomes of the job
 =====================================  =======================================
 free message, same attempt             ``Claimed``: the attempt may be made
 lease of another node                  hidden until that lease ends
-held, released this moment             hidden for a few seconds
-no record (accept is not done, or      tried again for five minutes, then
-died before it answered)               dropped: nothing was promised
 attempt already settled                settling is completed, the job deleted
+no record (accept is not done, or      looked at again for five minutes, then
+died before it answered)               dropped: nothing was promised
+held (a release or cancel is not       the same; then dropped: the message can
+done, or died on the way)              be released or cancelled again
 =====================================  =======================================
 """
 
@@ -28,8 +29,14 @@ LEASE = timedelta(seconds=30)
 MAX_CLAIMS = 5
 """Claims that may be abandoned before a message counts as poison."""
 
+CLOCK_SKEW = timedelta(seconds=5)
+"""Clocks of two nodes may differ by this: so much before its end a lease is no longer relied on."""
+
 RECORD_MAY_COME = timedelta(minutes=5)
 LOOK_AGAIN = timedelta(seconds=2)
+LOOKS_GROW = 1.35
+MAX_LOOKS = 14
+"""``LOOK_AGAIN`` growing by ``LOOKS_GROW`` takes five minutes: far fewer receives than make a dead letter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +59,11 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """Somebody else has it, or it is not there yet: hide the job for this long."""
+    """Somebody else has it, or it is not ready yet: hide the job for this long."""
 
     wait: timedelta
-    missing: bool = False
-    """There is no record so far: it may come within milliseconds."""
+    soon: bool = False
+    """A record is being written just now: it may come within milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,18 +76,21 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """Nothing was promised, or its server is gone: delete the job."""
+    """Nothing was promised, or it is still held, or its server is gone: delete the job."""
 
 
 Claim: TypeAlias = Claimed | Later | Settled | Dropped
 
 
-async def claim(job: Job, *, sent_at: datetime, directory: Directory, messages: Messages, now: datetime) -> Claim:
+async def claim(
+    job: Job, *, sent_at: datetime, receives: int, directory: Directory, messages: Messages, now: datetime
+) -> Claim:
     """Try to take the job's message for one attempt.
 
     Args:
         job: what the queue delivered.
         sent_at: when it was put on the queue.
+        receives: how often the queue has delivered it.
         directory: knows the tenant.
         messages: holds the message.
         now: the lease counts from here.
@@ -94,15 +104,19 @@ async def claim(job: Job, *, sent_at: datetime, directory: Directory, messages: 
             return Claimed(tenant, message)
         message = await messages.get(tenant.server, job.message_id)
         if message is not None:
-            return _not_free(tenant, message, job, now)
-    if now - sent_at > RECORD_MAY_COME:
+            if message.attempt > job.attempt:
+                return Settled(tenant, message)
+            if message.lease_until is not None and message.lease_until > now:
+                return Later(message.lease_until - now)
+    return _look_again(receives, now - sent_at)
+
+
+def _look_again(receives: int, age: timedelta) -> Claim:
+    """Wait longer each time; both counts must agree before a job is dropped.
+
+    The looks, because this node's clock may be wrong; the age, because nodes that
+    were killed count as looks too.
+    """
+    if receives > MAX_LOOKS and age > RECORD_MAY_COME:
         return Dropped()
-    return Later(LOOK_AGAIN, missing=True)
-
-
-def _not_free(tenant: Tenant, message: Message, job: Job, now: datetime) -> Claim:
-    if message.attempt > job.attempt:
-        return Settled(tenant, message)
-    if message.lease_until is not None and message.lease_until > now:
-        return Later(message.lease_until - now)
-    return Later(LOOK_AGAIN)
+    return Later(LOOK_AGAIN * LOOKS_GROW ** (min(receives, MAX_LOOKS) - 1), soon=True)

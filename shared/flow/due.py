@@ -2,15 +2,18 @@
 
 The cursor is the oldest unfinished minute.  Whatever is due is done first and
 removed then, so a crash between the two does it twice, which every consumer of
-it stands.
+it stands.  An entry that cannot be done is put off, so that it holds up nobody.
 """
 
+import asyncio
 import logging
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, cast
+from datetime import datetime, timedelta
+from typing import Any
 
-from shared.domain.errors import WrongState
+from shared.domain.errors import NotFound, WrongState
 from shared.domain.ids import MessageId, ServerId
 from shared.flow.hold import expire
 from shared.flow.queues import work_queue
@@ -25,6 +28,8 @@ log = logging.getLogger(__name__)
 LAG_MINUTES = 2
 """Minutes the cursor stays behind, for clocks that differ a little between machines."""
 
+PUT_OFF = timedelta(minutes=5)
+
 
 @dataclass(frozen=True, slots=True)
 class Scheduling:
@@ -35,38 +40,52 @@ class Scheduling:
 
 
 async def do_due(*, using: Scheduling, now: datetime) -> int:
-    """Do everything that is due by now; return how many entries that were.
+    """Do everything that is due by now; return how many entries were done or put off.
 
     Twice, or twice at once: entries may be done twice, none is left out.
+
+    Raises:
+        StorageUnavailable: the rest is done by the next call.
     """
     schedule = using.settling.schedule
     this_minute = minute_of(now)
     first = await schedule.start(this_minute - LAG_MINUTES)
     done = 0
     for minute in range(first, this_minute + 1):
-        async for entry in schedule.due(minute, now):
-            await _do(entry, using=using, now=now)
-            await schedule.remove(entry)
-            done += 1
+        async for page in schedule.due(minute, now):
+            await _do(page, using=using, now=now)
+            done += len(page)
         if minute < this_minute - LAG_MINUTES:
             await schedule.advance(minute + 1)
     return done
 
 
-async def _do(entry: DueEntry, *, using: Scheduling, now: datetime) -> None:
-    item = cast("dict[str, Any]", entry.item)  # written by shared.flow.settle only
-    match item["do"]:
-        case "send_job":
-            queue = work_queue(using.settling.stores, item["pool"])
-            await queue.send([Outgoing(item["job"], group=item["group"])])
-        case "expire_hold":
-            tenant = await using.directory.tenant(ServerId(item["server"]))
-            if tenant is None:
-                return
-            try:
-                message_id = MessageId(item["message"])
-                await expire(tenant.server, message_id, item["attempt"], using=using.settling, now=now)
-            except WrongState:
-                log.info("hold_expiry_overtaken", extra={"message_id": item["message"], "server_id": item["server"]})
-        case other:
-            log.error("schedule_entry_unknown", extra={"kind": other})
+async def _do(page: Sequence[DueEntry], *, using: Scheduling, now: datetime) -> None:
+    """Do a page of entries: their jobs together, then the rest, then remove them all."""
+    settling = using.settling
+    jobs: defaultdict[str, list[Outgoing]] = defaultdict(list)
+    for entry in page:
+        item: Mapping[str, Any] = entry.item  # written by shared.flow.settle only
+        match item["do"]:
+            case "send_job" if item["pool"] in settling.stores.work:
+                jobs[item["pool"]].append(Outgoing(item["job"], group=item["group"]))
+            case "expire_hold":
+                await _expire_hold(item, using=using, now=now)
+            case other:
+                # Of a newer version, or of a pool that is not configured: it may be possible later.
+                log.error("schedule_entry_put_off", extra={"kind": other, "delay_s": PUT_OFF.total_seconds()})
+                await settling.schedule.put_off(entry, now + PUT_OFF)
+    for pool, some in jobs.items():
+        await work_queue(settling.stores, pool).send(some)
+    await asyncio.gather(*(settling.schedule.remove(entry) for entry in page))
+
+
+async def _expire_hold(item: Mapping[str, Any], *, using: Scheduling, now: datetime) -> None:
+    tenant = await using.directory.tenant(ServerId(item["server"]))
+    if tenant is None:
+        return
+    message_id = MessageId(item["message"])
+    try:
+        await expire(tenant.server, message_id, item["attempt"], using=using.settling, now=now)
+    except (WrongState, NotFound):
+        log.info("hold_expiry_overtaken", extra={"message_id": message_id, "server_id": tenant.server.id})

@@ -1,8 +1,10 @@
 """Holds: release sends the message after all, cancel and expiry end it unsent.
 
-A release puts the job on the queue before it changes the record: a job that
-finds its message still held waits a few seconds, while a record without a job
-would be lost mail.
+Each puts a job on the queue before it changes the record.  A job that finds its
+message still held looks again in a while.  After a release it is the attempt; a
+record without it would be lost mail.  After a cancel it finds the attempt settled
+and completes what a crash has left out: the event.  Of a release and a cancel at
+once one changes the record, and only that one is reported.
 """
 
 from collections.abc import Sequence
@@ -19,7 +21,7 @@ from shared.domain.message import Delivery, Message, Status
 from shared.domain.tenancy import Server
 from shared.flow.queues import work_queue
 from shared.flow.settle import Settling
-from shared.ports import Delete, Item, Outgoing
+from shared.ports import Delete, Equals, Item, Outgoing
 from shared.store.keys import held_key
 
 CANCELLED = "The hold on this message has been removed without action."
@@ -53,8 +55,7 @@ async def release(server: Server, message_id: MessageId, *, using: Settling) -> 
         WrongState: it is not held.
     """
     message = await _held_message(server, message_id, using)
-    job = Job(message.server_id, message.id, message.attempt, ToMX(domain_of(message.rcpt_to)))
-    await work_queue(using.stores, server.ip_pool).send([Outgoing(job.to_json(), group=str(server.id))])
+    await _send_job(server, message, using)
     released = await using.messages.leave_hold(server, message, {"status": Status.PENDING.value, "released": True})
     return await _off_the_list(server, message, released, using)
 
@@ -76,12 +77,12 @@ async def cancel(server: Server, message_id: MessageId, *, using: Settling, now:
         at=now,
         log_id=draw_token(using.rng, 8),
     )
-    # The event goes out before the record changes: a crash between them cancels
-    # again and repeats it, where the other order would lose it.
-    await using.stores.events.send([Outgoing(event_of(message, row).to_json(), group=str(server.id))])
+    await _send_job(server, message, using)
     changes: Item = {"status": Status.HOLD_CANCELLED.value, "attempt": message.attempt + 1}
-    cancelled = await using.messages.leave_hold(server, message, changes, [row])
-    return await _off_the_list(server, message, cancelled, using)
+    left = await using.messages.leave_hold(server, message, changes, [row])
+    cancelled = await _off_the_list(server, message, left, using)
+    await using.stores.events.send([Outgoing(event_of(message, row).to_json(), group=str(server.id))])
+    return cancelled
 
 
 async def expire(server: Server, message_id: MessageId, attempt: int, *, using: Settling, now: datetime) -> None:
@@ -101,8 +102,15 @@ async def _held_message(server: Server, message_id: MessageId, using: Settling) 
     return message
 
 
+async def _send_job(server: Server, message: Message, using: Settling) -> None:
+    job = Job(message.server_id, message.id, message.attempt, ToMX(domain_of(message.rcpt_to)))
+    await work_queue(using.stores, server.ip_pool).send([Outgoing(job.to_json(), group=str(server.id))])
+
+
 async def _off_the_list(server: Server, message: Message, changed: Message | None, using: Settling) -> Message:
     if changed is None:
         raise WrongState(f"message {message.id} was released or cancelled by somebody else just now")
-    await using.stores.records.delete(Delete(held_key(server.id, message.id)))
+    # Only this hold's entry: the message may have been claimed and held again meanwhile.
+    this_hold = Equals("attempt", message.attempt)
+    await using.stores.records.delete(Delete(held_key(server.id, message.id), when=(this_hold,)))
     return changed

@@ -25,7 +25,7 @@ from shared.domain.job import Job, ToMX
 from shared.domain.message import Delivery, Evidence, Message, Status
 from shared.domain.moments import to_ms
 from shared.domain.outcome import HardFail, Held, Outcome, Postponed, Sent, SoftFail
-from shared.domain.retry import RetrySchedule
+from shared.domain.retry import RetrySchedule, hinted_or_own
 from shared.domain.tenancy import Tenant
 from shared.flow.claim import Claimed
 from shared.flow.queues import work_queue
@@ -70,9 +70,11 @@ async def settle(
         now: the moment of the outcome.
     """
     changes, rows = _decide(claimed, outcome, took=took, using=using, now=now)
-    message = await using.messages.settle(claimed.tenant.server, claimed.message, changes, rows)
+    abandoned = [_row(claimed.message, Status.SOFT_FAIL, ABANDONED, now=now, using=using)] if claimed.abandoned else []
+    message = await using.messages.settle(claimed.tenant.server, claimed.message, changes, [*abandoned, *rows])
     if message is None:
         return False
+    # The abandoned attempt is no event of its own: its successor tells the story.
     await complete(claimed.tenant, message, rows, prefer_ip=prefer_ip, using=using, now=now)
     return True
 
@@ -80,7 +82,7 @@ async def settle(
 def _decide(
     claimed: Claimed, outcome: Outcome, *, took: timedelta, using: Settling, now: datetime
 ) -> tuple[Item, Sequence[Delivery]]:
-    """Return the changes of the message and its new delivery rows."""
+    """Return the changes of the message and the delivery row of this attempt, if it leaves one."""
     message = claimed.message
     if isinstance(outcome, Postponed):
         return {"claims": 0, "next_at": to_ms(outcome.until)}, ()
@@ -109,14 +111,12 @@ def _decide(
         case _:
             assert_never(outcome)
     changes["status"] = status.value
-    rows = [_row(message, Status.SOFT_FAIL, ABANDONED, now=now, using=using)] if claimed.abandoned else []
-    rows.append(_row(message, status, details, output=output, evidence=evidence, took=took, now=now, using=using))
-    return changes, rows
+    return changes, [_row(message, status, details, output=output, evidence=evidence, took=took, now=now, using=using)]
 
 
 def _wait(outcome: SoftFail, failures: int, using: Settling) -> timedelta:
-    wait = outcome.retry_after or using.retries.wait_after(failures, jitter=using.rng.random())
-    return wait / using.settings.time_factor
+    own = using.retries.wait_after(failures, jitter=using.rng.random())
+    return hinted_or_own(outcome.retry_after, own, failures) / using.settings.time_factor
 
 
 def _row(
@@ -157,24 +157,24 @@ async def complete(
     Args:
         tenant: the message's.
         message: as it stands now; a later attempt may have been settled since.
-        rows: the delivery rows of the attempt.
+        rows: the delivery rows of the attempt; the last one is its event.
         prefer_ip: source address for the next attempt.
         using: what settling needs.
         now: a retry that is already due goes out at once.
     """
     if message.held and message.hold_expires_at is not None:
-        await _keep_held(message, message.hold_expires_at, using)
-    elif message.next_attempt_at is not None:
-        await send_later(tenant, message, message.next_attempt_at, prefer_ip=prefer_ip, using=using, now=now)
+        await _keep_held(message, message.hold_expires_at, using, now)
+    elif message.next_attempt_at is not None and not message.claims:
+        # Claims would mean that the next job was sent: another one would live on beside it.
+        await _send_later(tenant, message, message.next_attempt_at, prefer_ip=prefer_ip, using=using, now=now)
     if rows:
-        # The abandoned attempt is no event of its own: its successor tells the story.
         event = event_of(message, rows[-1])
         await using.stores.events.send([Outgoing(event.to_json(), group=str(message.server_id))])
 
 
-async def _keep_held(message: Message, until: datetime, using: Settling) -> None:
+async def _keep_held(message: Message, until: datetime, using: Settling, now: datetime) -> None:
     kept_until = message.accepted_at + using.settings.message_retention
-    listing: Item = {"id": message.id, "until": to_ms(until)}
+    listing: Item = {"id": message.id, "attempt": message.attempt}
     await using.stores.records.put(Put(held_key(message.server_id, message.id), listing, kept_until))
     item: Item = {
         "do": "expire_hold",
@@ -182,11 +182,12 @@ async def _keep_held(message: Message, until: datetime, using: Settling) -> None
         "message": message.id,
         "attempt": message.attempt,
     }
-    await using.schedule.put(Entry(until, message.server_id, message.id, message.attempt, "hold", item))
+    # Not before now: nobody looks at minutes that were finished during a long stop.
+    await using.schedule.put(Entry(max(until, now), message.server_id, message.id, message.attempt, "hold", item))
 
 
-async def send_later(
-    tenant: Tenant, message: Message, due: datetime, *, prefer_ip: str = "", using: Settling, now: datetime
+async def _send_later(
+    tenant: Tenant, message: Message, due: datetime, *, prefer_ip: str, using: Settling, now: datetime
 ) -> None:
     """Put the message's next job on its queue, at its moment."""
     job = Job(message.server_id, message.id, message.attempt, ToMX(domain_of(message.rcpt_to)), prefer_ip)

@@ -8,7 +8,7 @@ attempts, and what each keeps, are.
 from collections.abc import Sequence
 from datetime import datetime
 
-from shared.domain.ids import MessageId
+from shared.domain.ids import MAX_MESSAGE_ID, MessageId
 from shared.domain.message import Delivery, Direction, Message
 from shared.domain.moments import to_ms
 from shared.domain.tenancy import Server
@@ -48,6 +48,8 @@ class Messages:
         return (message_of(item), deliveries_of(item)) if item else None
 
     async def _find(self, server: Server, message_id: MessageId) -> Item | None:
+        if not 0 < message_id < MAX_MESSAGE_ID:
+            return None  # people and programs ask for all kinds of numbers; these have no moment to look at
         for direction in (Direction.OUTGOING, Direction.INCOMING):
             if item := await self._records.get(message_key(server, direction, message_id)):
                 return item

@@ -4,7 +4,7 @@ Entries lie under (due minute, shard) and a key that is the same however often t
 same entry is put.  The cursor is the oldest minute that is not finished.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -56,8 +56,8 @@ class Schedule:
         cursor = await self.cursor()
         return cursor is None or cursor <= minute_of(entry.due)
 
-    async def due(self, minute: int, now: datetime) -> AsyncIterator[DueEntry]:
-        """Yield the entries of a minute that are due by now, in order within each shard."""
+    async def due(self, minute: int, now: datetime) -> AsyncIterator[Sequence[DueEntry]]:
+        """Yield pages of the entries of a minute that are due by now, in order within each shard."""
         below = f"{to_ms(now) + 1:013d}"
         for shard in range(SCHEDULE_SHARDS):
             cursor: str | None = None
@@ -65,8 +65,8 @@ class Schedule:
                 page = await self._records.query(
                     schedule_partition(minute, shard), below=below, limit=PAGE, cursor=cursor
                 )
-                for key, item in page.items:
-                    yield DueEntry(key, item)
+                if page.items:
+                    yield [DueEntry(key, item) for key, item in page.items]
                 cursor = page.cursor
                 if cursor is None:
                     break
@@ -74,6 +74,13 @@ class Schedule:
     async def remove(self, entry: DueEntry) -> None:
         """Remove an entry whose work is done."""
         await self._records.delete(Delete(entry.key))
+
+    async def put_off(self, entry: DueEntry, until: datetime) -> None:
+        """Store the entry again under a later moment; the caller removes this one."""
+        shard = int(entry.key.partition.rpartition("#")[2])
+        _, _, names = entry.key.sort.partition("#")
+        later = Key(schedule_partition(minute_of(until), shard), f"{to_ms(until):013d}#{names}")
+        await self._records.put(Put(later, entry.item))
 
     async def cursor(self) -> int | None:
         """Return the oldest unfinished minute, or None before the first run."""

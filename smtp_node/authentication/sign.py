@@ -75,7 +75,7 @@ def sign(raw: bytes, keys: Sequence[SigningKey], *, at: datetime) -> bytes:
     body_hash = base64.b64encode(hashlib.sha256(relaxed_body(raw[head.body_at :])).digest())
     values: dict[bytes, list[bytes]] = defaultdict(list)
     for each in head.fields:
-        values[each.name.lower()].append(each.raw[len(each.name) + 1 :])
+        values[each.key].append(each.raw[len(each.key) + 1 :])
     names = _signed_names(values)
     signed = _canonical_headers(values, names)
     return b"".join(_signature(key, signed, names, body_hash, at) for key in keys)

@@ -5,7 +5,7 @@ changing a byte, and knows whether the final dot has left.
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import cast
 
 from aiosmtplib import (
@@ -108,10 +108,14 @@ class WireProtocol(SMTPProtocol):
             return
         super().data_received(data)
 
-    async def send_body(self, blocks: Iterable[bytes], *, block_s: float, dot_s: float) -> Reply:
+    async def send_body(
+        self, blocks: Iterable[bytes], *, block_s: float, dot_s: float, still_ours: Callable[[], bool]
+    ) -> Reply | None:
         """Write dot-stuffed blocks, the last of which ends with the final dot, and return the reply.
 
-        A host that refuses in the middle and closes is heard.
+        A host that refuses in the middle and closes is heard.  Before each block
+        ``still_ours`` is asked; once it says no, nothing more is written and None is
+        returned: this process may have been stopped for minutes.
 
         Raises:
             Broken: with ``after_dot`` if the last block had been handed to the socket.
@@ -120,7 +124,8 @@ class WireProtocol(SMTPProtocol):
             raise Broken(UNASKED)
         self._response_pending = True
         try:
-            await self._write_blocks(blocks, block_s)
+            if not await self._write_blocks(blocks, block_s, still_ours):
+                return None
         except (SMTPException, OSError) as exc:
             early = self._refusal_in_the_middle()
             if early is None:
@@ -132,15 +137,18 @@ class WireProtocol(SMTPProtocol):
         except Broken as exc:
             raise Broken(exc.reason, after_dot=True) from exc
 
-    async def _write_blocks(self, blocks: Iterable[bytes], block_s: float) -> None:
+    async def _write_blocks(self, blocks: Iterable[bytes], block_s: float, still_ours: Callable[[], bool]) -> bool:
         first = True
         for block in blocks:
             if not first:
                 # RFC 5321 §4.5.3.2.5: the host must take each block within this time.
                 async with asyncio.timeout(block_s):
                     await self._drain_helper()
+            if not still_ours():
+                return False
             self.write(block)
             first = False
+        return True
 
     def _refusal_in_the_middle(self) -> Reply | None:
         waiter = self._response_waiter

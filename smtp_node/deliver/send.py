@@ -57,7 +57,7 @@ class Sender:
 
         Args:
             plan: what to send, and where.
-            still_ours: whether the claim still holds; asked after 354, before the body.
+            still_ours: whether the claim still holds; asked after 354, before each block of the body.
         """
         try:
             checked = letter(plan.mail_from, plan.rcpt_to, plan.raw)

@@ -6,7 +6,7 @@ How a transaction ends, and what that says::
     Declined    a reply that ends it, 4yz or 5yz, with the stage it came at
     Lost        no usable reply; ``after_dot`` says whether it may have been sent (RFC 1047)
     Unfit       the host does not take such a message; nothing was sent
-    Withdrawn   after 354 the claim was no longer ours; nothing was sent
+    Withdrawn   after 354 the claim was no longer ours; the final dot was not sent
 """
 
 from collections.abc import Callable, Sequence
@@ -55,7 +55,7 @@ class Unfit:
 
 @dataclass(frozen=True, slots=True)
 class Withdrawn:
-    """We stopped ourselves before the first byte of the body."""
+    """We stopped ourselves before the final dot."""
 
 
 Ended: TypeAlias = Accepted | Declined | Lost | Unfit | Withdrawn
@@ -66,7 +66,8 @@ async def transact(
 ) -> Ended:
     """Send the letter; the connection may be used again if it says ``usable``.
 
-    ``still_ours`` is asked after 354 and before the body; False drops the connection.
+    ``still_ours`` is asked after 354 and before each block of the body; False drops
+    the connection.
     """
     unfit = _unfit(connection, letter)
     if unfit is not None:
@@ -87,11 +88,7 @@ async def transact(
     ended = await _converse(connection, steps)
     if ended is not None:
         return ended
-    if not still_ours():
-        connection.conversation.note("the claim was no longer ours: connection dropped before the body")
-        connection.abort()
-        return Withdrawn()
-    return await _send_body(connection, letter, timeouts)
+    return await _send_body(connection, letter, timeouts, still_ours)
 
 
 _Step: TypeAlias = tuple[Stage, str, float]
@@ -136,17 +133,23 @@ async def _step(
     return Declined(stage, reply, verdict is Verdict.PERMANENT)
 
 
-async def _send_body(connection: Connection, letter: Letter, timeouts: Timeouts) -> Ended:
+async def _send_body(
+    connection: Connection, letter: Letter, timeouts: Timeouts, still_ours: Callable[[], bool]
+) -> Ended:
     connection.conversation.note(f"<{letter.size_bytes} bytes>")
     try:
         reply = await connection.protocol.send_body(
-            wire_blocks(letter.raw), block_s=timeouts.block_s, dot_s=timeouts.dot_s
+            wire_blocks(letter.raw), block_s=timeouts.block_s, dot_s=timeouts.dot_s, still_ours=still_ours
         )
     except Broken as exc:
         where = "after the final dot" if exc.after_dot else "within the body"
         connection.conversation.note(f"{where}: {exc.reason}")
         connection.abort()
         return Lost(Stage.DOT, exc.reason, exc.after_dot)
+    if reply is None:
+        connection.conversation.note("the claim was no longer ours: connection dropped before the final dot")
+        connection.abort()
+        return Withdrawn()
     connection.heard(reply)
     verdict = judge(reply, Stage.DOT)
     if verdict is Verdict.GO_ON:

@@ -117,7 +117,7 @@ def conclude(tried: Tried, *, rcpt_to: str, destination: str, conversation: str,
         case Unfit(enhanced_code, sentence):
             return HardFail(permanent, sentence, replace(evidence, enhanced_code=enhanced_code))
         case Withdrawn():
-            return Postponed(now, "the claim was lost before the body was sent")
+            return Postponed(now, "the claim was lost before the final dot")
         case Unavailable(reason, reply):
             nobody = f"No SMTP servers were available for {destination}. Tried {_listed(tried)}."[:MAX_DETAILS]
             said = f"{reason}: {reply}" if reply else reason

@@ -1,10 +1,10 @@
 """Builds the delivery worker of this node."""
 
-import random
 import time
 
 from shared.adapters.clock import utc_now
 from shared.adapters.dns import DNSResolver
+from shared.adapters.randomness import PooledRandom
 from shared.flow.settle import Settling
 from shared.settings import Settings
 from shared.store.directory import Directory
@@ -26,7 +26,7 @@ def build_worker(settings: Settings) -> Worker:
     from shared.adapters.embedded.opening import open_stores
 
     stores = open_stores(settings)
-    rng = random.SystemRandom()
+    rng = PooledRandom()
     pool = Pool(TLSContexts())
     sender = Sender(
         resolver=DNSResolver(settings.dns_servers),
@@ -52,7 +52,10 @@ def build_worker(settings: Settings) -> Worker:
         smart_hosts=dict(settings.pool_smart_hosts),
     )
     destinations = Destinations(
-        settings.delivery_connections_per_domain, monotonic=time.monotonic, time_factor=settings.time_factor
+        settings.delivery_connections_per_domain,
+        settings.delivery_connections // 2,
+        monotonic=time.monotonic,
+        time_factor=settings.time_factor,
     )
     queues = {pool: stores.work[pool] for pool in settings.ip_pools}
     return Worker(queues, attempts, destinations, settings.delivery_connections)

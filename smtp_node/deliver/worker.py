@@ -1,8 +1,7 @@
 """The delivery worker: takes jobs from the queues of its pools and makes the attempts.
 
 For each job: a turn at the destination, the claim, the attempt, settling, and
-only then the job is deleted.  One heartbeat for all jobs in hand keeps their
-leases and their visibility alive, also through the ten minutes after a final dot.
+only then the job is deleted.
 """
 
 import asyncio
@@ -14,51 +13,35 @@ from datetime import timedelta
 
 from shared.domain.errors import InvalidValue, Unavailable
 from shared.domain.job import Job, ToMX
-from shared.domain.outcome import HardFail, Outcome, SoftFail
+from shared.domain.outcome import HardFail, Outcome, Sent, SoftFail
 from shared.flow.claim import LEASE, Claimed, Dropped, Later, Settled, claim
 from shared.flow.settle import complete, settle
-from shared.ports import Outgoing, Queue, Received
-from smtp_node.deliver.attempt import Attempts
+from shared.ports import MAX_DELAY, Outgoing, Queue, Received
+from smtp_node.deliver.attempt import OWN_FAULT, Attempts
 from smtp_node.deliver.destinations import Crowded, Dead, Destinations
+from smtp_node.deliver.heartbeat import InHand, keep_alive, relied_on_until
 
 log = logging.getLogger(__name__)
 
 BATCH = 10
 LONG_POLL = timedelta(seconds=20)
-HEARTBEAT_S = 10.0
 BUSY = 100
-"""Jobs in hand above which new ones are taken slowly: most of them wait in lines."""
+"""Jobs waiting in lines above which new ones are taken slowly: most would be sent away again."""
 
-BUSY_PAUSE_S = 0.1
+BUSY_PAUSE_S = 0.03
 RECORD_PAUSES_S = (0.005, 0.02, 0.1, 0.5)
 """Waits for a record whose accept is just finishing."""
 
-CROWDED_WAIT = timedelta(seconds=1)
-LONGEST_CROWDED_WAIT = timedelta(seconds=60)
+SUSPECT_AFTER = 2
+SUSPECTS_SPREAD_S = 10.0
+"""Jobs received so often may be what kills nodes: spread, so that the others of a crash are settled before the next."""
+
+RENEW_AFTER = 25
+"""Receives after which a job that only waits is sent anew: fifty would make a dead letter of it."""
+
 HAND_BACK_WAIT = timedelta(seconds=5)
 STORAGE_PAUSES_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 POISON = "Given up: the nodes that worked on this message stopped before they could finish."
-
-
-@dataclass(slots=True)
-class InHand:
-    """A job this node works on, and how long its claim holds."""
-
-    pool: str
-    queue: Queue
-    receipt: str
-    started: bool = False
-    """Whether it may have been claimed; before that it can simply be given back."""
-
-    claimed: Claimed | None = None
-    lease_ends: float = 0.0
-    """On the monotonic clock."""
-
-    lost: bool = False
-
-    def still_ours(self) -> bool:
-        """Whether nobody else can have claimed the message by now."""
-        return not self.lost and time.monotonic() < self.lease_ends
 
 
 @dataclass(slots=True)
@@ -84,12 +67,18 @@ class Worker:
 
         What is not finished by then is abandoned: its lease ends by itself and
         another node takes it.
+
+        Raises:
+            Exception: whatever ended the heartbeat or the taking of jobs; without
+                them the node must not go on.
         """
-        heartbeat = asyncio.create_task(self._keep_alive())
+        heartbeat = asyncio.create_task(keep_alive(self._hands, self.queues, self.attempts))
         takers = [asyncio.create_task(self._take(pool, queue)) for pool, queue in self.queues.items()]
+        stopping = asyncio.create_task(stop.wait())
         try:
-            await stop.wait()
+            ended, _ = await asyncio.wait((stopping, heartbeat, *takers), return_when=asyncio.FIRST_COMPLETED)
         finally:
+            stopping.cancel()
             for taker in takers:
                 taker.cancel()
             await asyncio.gather(*takers, return_exceptions=True)
@@ -100,6 +89,8 @@ class Worker:
             heartbeat.cancel()
             await asyncio.gather(heartbeat, return_exceptions=True)
             await self.attempts.sender.close()
+        for task in ended - {stopping}:
+            task.result()
 
     async def _give_back_unstarted(self) -> None:
         """Let another node have at once what this one has not begun."""
@@ -133,18 +124,14 @@ class Worker:
                 task.add_done_callback(self._finished)
 
     async def _room(self) -> None:
-        if len(self._in_hand) >= BUSY:
-            self._freed.clear()
-            try:
-                async with asyncio.timeout(BUSY_PAUSE_S):
-                    while len(self._in_hand) >= BUSY:
-                        await self._freed.wait()
-                        self._freed.clear()
-            except TimeoutError:
-                pass
+        if self.destinations.waiting >= BUSY:
+            await asyncio.sleep(BUSY_PAUSE_S)
         while len(self._in_hand) >= self.most:
             self._freed.clear()
             await self._freed.wait()
+
+    def _hands(self) -> Sequence[InHand]:
+        return list(self._in_hand.values())
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._in_hand.pop(task, None)
@@ -156,6 +143,7 @@ class Worker:
         except Unavailable:
             # The lease ends by itself and the job comes back: nothing is lost.
             log.warning("job_interrupted", exc_info=True)
+            await self._renew(hand, received, LEASE)
         except InvalidValue:
             log.exception("job_unreadable")  # stays on the queue until it is a dead letter
         except Exception:  # the worker loop: one bad message must not stop the others
@@ -164,13 +152,15 @@ class Worker:
     async def _one(self, received: Received, hand: InHand) -> None:
         job = Job.from_json(received.body)
         if self._is_for_another_node(job):
-            await self._put_back(hand, received, replace(job, handed_back=True), HAND_BACK_WAIT)
+            wait = HAND_BACK_WAIT / self.attempts.settling.settings.time_factor
+            await self._put_back(hand, received, replace(job, handed_back=True).to_json(), wait)
             return
+        if received.receives > SUSPECT_AFTER:
+            await asyncio.sleep(self.attempts.rng.random() * SUSPECTS_SPREAD_S)
         name = self.attempts.destination(job, hand.pool)
         turn = await self.destinations.enter(name)
         if isinstance(turn, Crowded):
-            wait = min(CROWDED_WAIT * 2**job.parked, LONGEST_CROWDED_WAIT) * (0.5 + self.attempts.rng.random())
-            await self._put_back(hand, received, replace(job, parked=min(job.parked + 1, 16)), wait)
+            await self._put_back(hand, received, received.body, turn.wait)
             return
         if isinstance(turn, Dead):
             await self._attempt(job, received, hand, failed=SoftFail(turn.reason))
@@ -186,10 +176,19 @@ class Worker:
         own = [address for address, _ in self.attempts.sources]
         return bool(job.prefer_ip and own and job.prefer_ip not in own and not job.handed_back)
 
-    async def _put_back(self, hand: InHand, received: Received, job: Job, wait: timedelta) -> None:
-        wait = wait / self.attempts.settling.settings.time_factor
-        await hand.queue.send([Outgoing(job.to_json(), group=str(job.server_id), delay=wait)])
+    async def _put_back(self, hand: InHand, received: Received, body: str, wait: timedelta) -> None:
+        group = str(Job.from_json(body).server_id)
+        await hand.queue.send([Outgoing(body, group=group, delay=min(wait, MAX_DELAY))])
         await hand.queue.delete([received.receipt])
+
+    async def _renew(self, hand: InHand, received: Received, wait: timedelta) -> None:
+        """Send a job anew before waiting makes a dead letter of it; its message would wait for ever."""
+        if received.receives < RENEW_AFTER:
+            return
+        try:
+            await self._put_back(hand, received, received.body, wait)
+        except Unavailable:
+            log.warning("renewal_failed", exc_info=True)
 
     async def _attempt(
         self, job: Job, received: Received, hand: InHand, *, failed: SoftFail | None = None
@@ -217,22 +216,25 @@ class Worker:
 
     async def _claim(self, job: Job, received: Received, hand: InHand) -> Claimed | None:
         for pause in (*RECORD_PAUSES_S, None):
-            hand.lease_ends = time.monotonic() + LEASE.total_seconds()
+            hand.lease_ends = relied_on_until()
             found = await claim(
                 job,
                 sent_at=received.sent_at,
+                receives=received.receives,
                 directory=self.attempts.directory,
                 messages=self.attempts.settling.messages,
                 now=self.attempts.clock(),
             )
-            if not (isinstance(found, Later) and found.missing) or pause is None:
+            if not (isinstance(found, Later) and found.soon) or pause is None:
                 break
             await asyncio.sleep(pause)
         match found:
             case Claimed():
                 return found
-            case Later(wait):
+            case Later(wait, soon):
                 await hand.queue.extend([received.receipt], wait)
+                if not soon:
+                    await self._renew(hand, received, wait)
             case Dropped():
                 log.warning("job_dropped", extra={"message_id": job.message_id, "server_id": job.server_id})
                 await hand.queue.delete([received.receipt])
@@ -260,35 +262,6 @@ class Worker:
                 await asyncio.sleep(STORAGE_PAUSES_S[min(failures, len(STORAGE_PAUSES_S) - 1)])
                 failures += 1
 
-    async def _keep_alive(self) -> None:
-        """Every ten seconds, keep all jobs in hand hidden and all claims ours."""
-        while True:
-            await asyncio.sleep(HEARTBEAT_S)
-            hands = list(self._in_hand.values())
-            for queue in self.queues.values():
-                receipts = [hand.receipt for hand in hands if hand.queue is queue]
-                try:
-                    await queue.extend(receipts, LEASE)
-                except Unavailable:
-                    log.warning("heartbeat_failed", exc_info=True)
-            await asyncio.gather(*(self._extend(hand) for hand in hands if hand.claimed and not hand.lost))
-
-    async def _extend(self, hand: InHand) -> None:
-        claimed = hand.claimed
-        if claimed is None:
-            return
-        ends = time.monotonic() + LEASE.total_seconds()
-        try:
-            until = self.attempts.clock() + LEASE
-            kept = await self.attempts.settling.messages.extend_lease(claimed.tenant.server, claimed.message, until)
-        except Unavailable:
-            log.warning("heartbeat_failed", exc_info=True, extra={"message_id": claimed.message.id})
-            return
-        if kept:
-            hand.lease_ends = ends
-        else:
-            hand.lost = True
-
 
 async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
     for task in tasks:
@@ -296,11 +269,17 @@ async def _cancel(tasks: Sequence[asyncio.Task[None]]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _reach(outcome: Outcome | None) -> tuple[bool, str]:
-    """Return whether the destination was reached, and if not, what to tell the others."""
-    if isinstance(outcome, SoftFail) and outcome.evidence.smtp_code in (0, 421):
-        return False, outcome.details
-    return True, ""
+def _reach(outcome: Outcome | None) -> tuple[bool | None, str]:
+    """Return whether the destination was reached (None: not known), and if not, what to tell the others."""
+    match outcome:
+        case Sent() | SoftFail(maybe_sent=True):
+            return True, ""
+        case SoftFail(details, evidence=evidence) if evidence.smtp_code in (0, 421):
+            # What went wrong on our side must not stop the mail of others to the same place.
+            return (None, "") if evidence.enhanced_code == OWN_FAULT and not evidence.smtp_code else (False, details)
+        case SoftFail(evidence=evidence) | HardFail(evidence=evidence):
+            return (True if evidence.smtp_code else None), ""
+    return None, ""
 
 
 def _greylisted_from(outcome: Outcome) -> str:

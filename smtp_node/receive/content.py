@@ -120,5 +120,5 @@ def is_looping(raw: bytes, hostname: str) -> bool:
     if hops > MAX_HOPS:
         return True
     by_us = b"by " + hostname.lower().encode() + b" "
-    own = sum(by_us in field.replace(b"\r\n", b" ") for field in head.split(b"\r\nreceived:")[1:])
+    own = sum(by_us in b" ".join(field.split()) for field in head.split(b"\r\nreceived:")[1:])
     return own > MAX_OWN_HOPS

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from shared.domain.errors import MailError, MalformedMessage, SenderNotAllowed, Unavailable
+from shared.domain.errors import MailError, MalformedMessage, SenderNotAllowed, StillInProgress, Unavailable
 from shared.domain.headers import check_bytes
 from shared.domain.message import Origin, Via
 from shared.domain.submission import Submission
@@ -157,7 +157,7 @@ async def _hand_in(session: Session, submission: Submission) -> None:
         reply = reply_to(error)
         if isinstance(error, SenderNotAllowed):
             session.client_error("from-name-invalid")
-        if isinstance(error, Unavailable):
+        if isinstance(error, Unavailable) and not isinstance(error, StillInProgress):
             log.exception("message_not_stored", extra=fields)
         else:
             log.info("message_refused", extra={**fields, "smtp_code": reply.code, "reason": str(error)})

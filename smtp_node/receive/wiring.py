@@ -1,14 +1,10 @@
 """Builds the SMTP door of this node."""
 
-import random
-
 from shared.adapters.clock import utc_now
 from shared.adapters.dns import DNSResolver
+from shared.adapters.randomness import PooledRandom
 from shared.flow.accept import Acceptance
 from shared.settings import Settings
-from shared.store.directory import Directory
-from shared.store.messages import Messages
-from shared.store.reservations import Reservations
 from smtp_node.receive.inside import inside
 from smtp_node.receive.limits import ReceiveLimits
 from smtp_node.receive.metering import Meter
@@ -26,16 +22,8 @@ def build_service(settings: Settings, *, meter: Meter | None = None) -> ReceiveS
     # Imported here: a node must not load the adapters of the other backend.
     from shared.adapters.embedded.opening import open_stores
 
-    stores = open_stores(settings)
-    rng = random.SystemRandom()
-    using = Acceptance(
-        stores=stores,
-        directory=Directory(stores.records, clock=utc_now),
-        messages=Messages(stores.records),
-        reservations=Reservations(stores.records),
-        settings=settings,
-        rng=rng,
-    )
+    rng = PooledRandom()
+    using = Acceptance.over(open_stores(settings), settings, clock=utc_now, rng=rng)
     return ReceiveService(
         ReceiveLimits.of(settings),
         inside(using, clock=utc_now, resolver=DNSResolver(settings.dns_servers)),

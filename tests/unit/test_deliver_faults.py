@@ -225,7 +225,7 @@ class TestCrowds:
         assert turn.wait < timedelta(seconds=12)
 
     async def test_a_lost_reply_does_not_blame_the_mail_of_others(self) -> None:
-        """ "It may have been sent" is true of that message only."""
+        """That it may have been sent is true of that message only."""
         here = await install()
         await here.accept(*(f"u{n}@dest.test" for n in range(DEAD_AFTER + 1)))
         lost = SoftFail("Error; it may have been sent", "gone", maybe_sent=True)
