@@ -229,7 +229,10 @@ class Queue(Protocol):
         ...
 
     async def receive(self, limit: int, *, wait: timedelta, visibility: timedelta) -> Sequence[Received]:
-        """Take up to ``limit`` (1-10) messages; waits up to ``wait`` for the first."""
+        """Take up to ``limit`` (1-10) messages; waits up to ``wait`` for the first.
+
+        Cancelled: nothing stays taken.
+        """
         ...
 
     async def extend(self, receipts: Sequence[str], visibility: timedelta) -> None:

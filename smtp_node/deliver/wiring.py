@@ -13,6 +13,7 @@ from shared.store.schedule import Schedule
 from smtp_node.authentication.keys import SigningKeys
 from smtp_node.deliver.attempt import Attempts
 from smtp_node.deliver.destinations import Destinations
+from smtp_node.deliver.jobs import Jobs
 from smtp_node.deliver.pool import Pool
 from smtp_node.deliver.route import RouteRules
 from smtp_node.deliver.send import Sender
@@ -58,4 +59,4 @@ def build_worker(settings: Settings) -> Worker:
         time_factor=settings.time_factor,
     )
     queues = {pool: stores.work[pool] for pool in settings.ip_pools}
-    return Worker(queues, attempts, destinations, settings.delivery_connections)
+    return Worker(queues, Jobs(attempts, destinations), settings.delivery_connections)

@@ -14,7 +14,7 @@ NAMELESS = {"util", "utils", "helper", "helpers", "common", "manager", "managers
 
 CATCH_ALL = {
     "smtp_node/receive/session.py": "the SMTP session hook: an unexpected failure answers 451, never 5yz",
-    "smtp_node/deliver/worker.py": "the worker loop: one job must not stop the node",
+    "smtp_node/deliver/jobs.py": "the worker loop: one job must not stop the node",
     "standalone/consumers.py": "the worker loop of standalone: one batch must not stop the process",
     "shared/adapters/embedded/writer.py": "the writer thread's loop: hands each error to the caller whose it is",
     "functions/batch.py": "the Lambda batch loop: reports the failed item and goes on",

@@ -342,3 +342,22 @@ class TestDepth:
         world.advance(MINUTE)
 
         assert await queue.depth() == Depth(ready=2, delayed=0, in_flight=0, dead=0)
+
+
+class TestCancelledReceive:
+    async def test_nothing_stays_taken(self, world: World) -> None:
+        """A node that stops must not hide jobs from the others for a whole visibility."""
+        queue = world.queue()
+        for turns in range(12):
+            receiving = asyncio.create_task(queue.receive(10, wait=timedelta(seconds=5), visibility=timedelta(hours=1)))
+            await asyncio.sleep(0)
+            await queue.send([Outgoing("{}")])
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            receiving.cancel()
+            taken = [each for each in await asyncio.gather(receiving, return_exceptions=True) if each]
+
+            if taken and isinstance(taken[0], asyncio.CancelledError):
+                taken = [await queue.receive(10, wait=timedelta(0), visibility=timedelta(hours=1))]
+
+            assert [len(each) for each in taken] == [1]

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 import uvloop
 
-from shared.domain.errors import SenderNotAllowed, StorageUnavailable
+from shared.domain.errors import MailError, SenderNotAllowed, StillInProgress, StorageUnavailable
 from shared.domain.message import Origin, Via
 from shared.settings import Settings
 from smtp_node.receive.limits import ReceiveLimits
@@ -136,6 +136,21 @@ class TestAnswers:
         found = [each for each in caplog.records if each.levelno >= logging.ERROR]
         assert [each.message for each in found] == ["smtp_command_failed"]
         assert found[0].exc_info is not None
+
+    @pytest.mark.parametrize(
+        ("error", "level"), [(StorageUnavailable("down"), logging.ERROR), (StillInProgress("x"), logging.INFO)]
+    )
+    async def test_a_repetition_that_came_too_soon_is_no_trouble_of_ours(
+        self, error: MailError, level: int, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Nobody has to look at it: the client will come again."""
+        caplog.set_level(logging.INFO)
+        async with open_doors() as doors:
+            wire = await logged_in(doors)
+            doors.inside.error = error
+            await deliver(wire)
+
+        assert [each.levelno for each in caplog.records if each.name == "smtp_node.receive.taking"] == [level]
 
     async def test_counts_what_postal_counts(self) -> None:
         """Dashboards made for Postal keep working."""

@@ -4,7 +4,6 @@ import contextlib
 import os
 import pwd
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
@@ -129,15 +128,15 @@ def postfix_relay(sink_host: str, sink_port: int) -> Iterator[Relay]:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            start_new_session=True,
         )
     try:
         until(lambda: process.poll() is not None or all(map(_listens, ports)), "Postfix to listen", timeout_s=30)
         assert process.poll() is None, relay.log.read_text()
         yield relay
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGTERM)
+        # Its master process is in a session of its own, out of reach of signals to ours.
+        if process.poll() is None:
+            run(postfix, "-c", str(directory), "stop")
         process.wait(30)
         shutil.rmtree(directory)
 

@@ -14,6 +14,7 @@ from shared.domain.message import Evidence, Status
 from shared.domain.outcome import Outcome, Postponed, Sent, SoftFail
 from shared.flow.claim import CLOCK_SKEW, LEASE, MAX_CLAIMS
 from shared.ports import Outgoing
+from smtp_node.deliver import jobs
 from smtp_node.deliver import worker as worker_module
 from smtp_node.deliver.destinations import (
     DEAD_AFTER,
@@ -64,10 +65,10 @@ class TestStorageAway:
         def broken(_domain: object) -> Any:
             raise reason
 
-        worker.attempts.keys.of = broken  # type: ignore[method-assign]
+        worker.jobs.attempts.keys.of = broken  # type: ignore[method-assign]
         await work_until(worker, lambda: here.events.sent == DEAD_AFTER + 1)
 
-        assert isinstance(await worker.destinations.enter("dest.test"), Slot)
+        assert isinstance(await worker.jobs.destinations.enter("dest.test"), Slot)
 
     async def test_what_cannot_be_signed_fails_with_the_reason(self) -> None:
         """No signature, no sending: and at once, not after five lost leases."""
@@ -78,7 +79,7 @@ class TestStorageAway:
         def broken(_domain: object) -> Any:
             raise MalformedMessage("a lone LF")
 
-        worker.attempts.keys.of = broken  # type: ignore[method-assign]
+        worker.jobs.attempts.keys.of = broken  # type: ignore[method-assign]
         await work_until(worker, lambda: here.events.sent > 0)
 
         assert (await here.message(message.id)).status is Status.HARD_FAIL
@@ -119,7 +120,7 @@ class TestJobs:
             return taken
 
         here.work._take = counting  # type: ignore[method-assign]
-        monkeypatch.setattr(worker_module, "SUSPECTS_SPREAD_S", 0.0)
+        monkeypatch.setattr(jobs, "SUSPECTS_SPREAD_S", 0.0)
         for _ in range(60):
             here.clock.advance(LEASE)
             await here.messages.extend_lease(here.server, claimed.message, here.clock() + LEASE)
@@ -134,7 +135,7 @@ class TestJobs:
         """Whatever is claimed when the node is killed again counts as abandoned once more."""
         here = await install()
         await here.accept(*(f"u{n}@d{n}.test" for n in range(100)))
-        for _ in range(worker_module.SUSPECT_AFTER):
+        for _ in range(jobs.SUSPECT_AFTER):
             for _ in range(10):
                 await here.take_jobs()
             here.clock.advance(LEASE + timedelta(seconds=1))
@@ -233,7 +234,7 @@ class TestCrowds:
 
         await work_until(worker, lambda: here.events.sent == DEAD_AFTER + 1)
 
-        assert not isinstance(await worker.destinations.enter("dest.test"), Dead)
+        assert not isinstance(await worker.jobs.destinations.enter("dest.test"), Dead)
 
 
 class TestStillOurs:

@@ -19,6 +19,7 @@ from shared.store.servers import Servers
 from smtp_node.authentication.keys import SigningKeys
 from smtp_node.deliver.attempt import Attempts
 from smtp_node.deliver.destinations import DEAD_AFTER, START_SLOTS, Crowded, Dead, Destinations, Slot
+from smtp_node.deliver.jobs import Jobs
 from smtp_node.deliver.send import Plan
 from smtp_node.deliver.worker import Worker
 from tests.fakes.eventually import eventually
@@ -58,7 +59,7 @@ def worker_of(here: Installation, sender: ScriptedSender, *, most: int = 500, pe
         smart_hosts={},
     )
     destinations = Destinations(per_domain, most // 2, monotonic=lambda: 0.0)
-    return Worker({"default": here.work}, attempts, destinations, most)
+    return Worker({"default": here.work}, Jobs(attempts, destinations), most)
 
 
 async def work_until(worker: Worker, done: Callable[[], bool], *, drain: timedelta = timedelta(seconds=5)) -> None:
@@ -157,7 +158,7 @@ class TestWorker:
             return await update(change)  # type: ignore[arg-type]
 
         monkeypatch.setattr(here.records, "update", failing)
-        monkeypatch.setattr("smtp_node.deliver.worker.STORAGE_PAUSES_S", (0.0,))
+        monkeypatch.setattr("smtp_node.deliver.jobs.STORAGE_PAUSES_S", (0.0,))
         sender = ScriptedSender()
 
         await work_until(worker_of(here, sender), lambda: here.events.sent > 0)
@@ -205,7 +206,8 @@ class TestWorker:
         await here.work.send([Outgoing(replace(job, prefer_ip="192.0.2.99").to_json(), group="1")])
         sender = ScriptedSender()
         worker = worker_of(here, sender)
-        worker.attempts = replace(worker.attempts, sources=(SourceAddress("192.0.2.1", "mail.example.test"),))
+        own = (SourceAddress("192.0.2.1", "mail.example.test"),)
+        worker.jobs = replace(worker.jobs, attempts=replace(worker.jobs.attempts, sources=own))
 
         sent_before = here.work.sent
         await work_until(worker, lambda: here.work.sent > sent_before)

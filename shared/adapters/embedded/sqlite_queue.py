@@ -120,12 +120,20 @@ class SQLiteQueue:
         """Take messages; an empty queue costs a look, without the write lock."""
         due_ms = self._next_due_ms()
         while due_ms is not None and due_ms <= self._now_ms():
-            taken = await self._store.write(lambda connection: self._take(connection, limit, visibility))
+            taken = await self._finish(self._store.write(lambda connection: self._take(connection, limit, visibility)))
             if taken:
                 return taken
             # Another process was faster, or all that was due had become dead letters.
             due_ms = self._next_due_ms()
         return ()
+
+    async def _finish(self, taking: "asyncio.Future[Sequence[Received]]") -> Sequence[Received]:
+        """Wait for what is being taken; if the receiver goes away meanwhile, give it back."""
+        try:
+            return await asyncio.shield(taking)
+        except asyncio.CancelledError:
+            await self.extend([each.receipt for each in await taking], timedelta(0))
+            raise
 
     def _next_due_ms(self) -> int | None:
         """Return when a message can next be taken: the past if now, None if none lies here."""
