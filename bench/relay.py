@@ -69,8 +69,10 @@ def run(directory: Path) -> str:
             relay(sink, port, count=WARM_UP, sessions=SESSIONS, file=file, groups=groups)
         supervisor = started["Edgepost, RSA"][1][0]
         before = _cpu_by_part(supervisor)
-        for _ in range(measure.ROUNDS):
-            for name, (port, groups) in started.items():
+        for number in range(measure.ROUNDS):
+            turns = list(started.items())
+            # Each takes another place in every round: the first one starts beside what the last one leaves behind.
+            for name, (port, groups) in turns[number % len(turns) :] + turns[: number % len(turns)]:
                 count = measure.MESSAGES if name.startswith("Edgepost") else measure.MESSAGES // 2
                 got = relay(sink, port, count=count, sessions=SESSIONS, file=file, groups=groups)
                 print(f"  {name}: {got.delivered_per_s:.0f}/s, {got.cpu_us:.0f} us", flush=True)

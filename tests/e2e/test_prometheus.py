@@ -96,6 +96,7 @@ class TestFigures:
     @pytest.mark.parametrize("secret", ["metrics_token", "api_key"])
     def test_promtool_finds_nothing_to_criticise(self, installation: Installation, secret: str) -> None:
         """Its rules are what dashboards and alarms rely on: types, names, help texts."""
+        installation.until_status(installation.send("counted@example.com"), "Sent")
         token = installation.secrets[secret]
         url = f"{installation.tree.url}/metrics"
         figures = run(program("curl"), "-sSf", "-H", f"Authorization: Bearer {token}", url)
