@@ -11,7 +11,6 @@ from pathlib import Path
 
 import measure
 from load import Sink
-
 from standalone.demo.mx import SmallMX
 from standalone.demo.sending import API
 from standalone.demo.tree import Tree, command, environment

@@ -8,7 +8,6 @@ import time
 from pathlib import Path
 
 import measure
-
 from standalone.demo.tree import Tree
 
 MODULES = {

@@ -9,7 +9,6 @@ import measure
 import peers
 from load import Relayed, Sink, relay
 from parts import part_pids
-
 from standalone.demo.tree import Tree
 
 SESSIONS = 20

@@ -5,12 +5,12 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 import dkim
-import measure
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+import measure
 from shared.domain.dkim_keys import new_key
 from shared.domain.tenancy import DKIMAlgorithm
 from smtp_node.authentication.keys import SigningKey, load_key
