@@ -8,6 +8,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PRODUCT_STAMP := $(VENV)/.installed-standalone
 DEV_STAMP := $(VENV)/.installed-dev
+MINISTACK := .venv-ministack
+SAM := .venv-sam
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 PYTHONS := python3.13 python3.12 python3.11 python3.14 python3 python
 LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
@@ -45,14 +47,22 @@ $(DEV_STAMP): requirements/dev.txt $(PRODUCT_STAMP)
 	$(PIP) install --quiet --require-hashes -r requirements/dev.txt
 	@touch $@
 
+# Tools with pins of their own stand in environments of their own.
+$(MINISTACK)/.installed $(SAM)/.installed: .venv-%/.installed: requirements/%.txt | $(BIN)/python
+	$(BIN)/python -m venv --clear .venv-$*
+	.venv-$*/bin/python -m pip --disable-pip-version-check --no-input install --quiet --require-hashes -r $<
+	@touch $@
+
 .PHONY: lock
 lock: ## Pin the newest allowed packages again, with hashes (needs uv)
-	$(LOCK) --upgrade requirements/api.in requirements/node.in requirements/standalone.in requirements/dev.in \
-	  --output-file requirements/dev.txt
-	$(LOCK) requirements/api.in requirements/node.in requirements/standalone.in --constraint requirements/dev.txt \
-	  --output-file requirements/standalone.txt
-	$(LOCK) requirements/node.in --constraint requirements/dev.txt --output-file requirements/node.txt
-	$(LOCK) requirements/api.in --constraint requirements/dev.txt --output-file requirements/api.txt
+	$(LOCK) --upgrade requirements/api.in requirements/node.in requirements/webhooks.in requirements/standalone.in \
+	  requirements/dev.in --output-file requirements/dev.txt
+	$(LOCK) requirements/api.in requirements/node.in requirements/webhooks.in requirements/standalone.in \
+	  --constraint requirements/dev.txt --output-file requirements/standalone.txt
+	for each in node api webhooks; do \
+	  $(LOCK) requirements/$$each.in --constraint requirements/dev.txt --output-file requirements/$$each.txt || exit 1; done
+	for each in ministack sam; do \
+	  $(LOCK) --upgrade requirements/$$each.in --output-file requirements/$$each.txt || exit 1; done
 
 # ---------------------------------------------------------------- Running
 
@@ -96,5 +106,5 @@ docs: setup ## Write docs/settings.md again from the code
 
 .PHONY: clean
 clean: ## Remove .venv and everything that can be made again; ./data stays
-	rm -rf $(VENV) build dist *.egg-info .ci/node .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(MINISTACK) $(SAM) build dist *.egg-info .ci/node .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
