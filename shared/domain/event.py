@@ -1,4 +1,4 @@
-"""Events: one envelope for everything that happens to a message.
+"""Events: one envelope for everything that happens to a message, a domain or a server.
 
 The same happening always has the same id, however often it is reported, so a
 consumer can tell a new event from a repeated one.
@@ -6,9 +6,11 @@ consumer can tell a new event from a repeated one.
 
 import json
 import uuid
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 
 from shared.domain.errors import InvalidValue
 from shared.domain.ids import MessageId, ServerId
@@ -20,13 +22,28 @@ _NAMESPACE = uuid.UUID("5d0c1a64-2c1b-5f0e-9a57-0f6a3b0f9e21")
 
 
 class EventKind(StrEnum):
-    """What happened to the message."""
+    """What happened."""
 
+    ACCEPTED = "accepted"
     DELIVERED = "delivered"
     DELAYED = "delayed"
     FAILED = "failed"
     HELD = "held"
     HOLD_CANCELLED = "hold_cancelled"
+    POSTPONED = "postponed"
+    BOUNCED = "bounced"
+    COMPLAINED = "complained"
+    OPENED = "opened"
+    CLICKED = "clicked"
+    UNSUBSCRIBED = "unsubscribed"
+    RECEIVED = "received"
+    SUPPRESSION_ADDED = "suppression_added"
+    SUPPRESSION_REMOVED = "suppression_removed"
+    SERVER_SUSPENDED = "server_suspended"
+    ENDPOINT_DISABLED = "endpoint_disabled"
+    DOMAIN_ERROR = "domain_error"
+    LIMIT_APPROACHING = "limit_approaching"
+    LIMIT_EXCEEDED = "limit_exceeded"
 
 
 _KIND_OF_STATUS = {
@@ -40,23 +57,32 @@ _KIND_OF_STATUS = {
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One thing that happened to one message in one attempt."""
+    """One thing that happened: to one message in one attempt, or to what ``subject`` names."""
 
     kind: EventKind
     server_id: ServerId
     message_id: MessageId
+    """0 where no message is concerned."""
+
     attempt: int
     at: datetime
     details: str = ""
     output: str = ""
+    subject: str = ""
+    """Tells happenings of one kind and attempt apart: a pixel hit, a domain, an endpoint; at most 200 characters."""
+
+    # Any: what an event of this kind tells beside its text, as JSON; docs/events.md has the schemas.
+    data: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def id(self) -> uuid.UUID:
         """The same for the same happening."""
-        return uuid.uuid5(_NAMESPACE, f"{self.server_id}:{self.message_id}:{self.attempt}:{self.kind.value}")
+        name = f"{self.server_id}:{self.message_id}:{self.attempt}:{self.kind.value}"
+        return uuid.uuid5(_NAMESPACE, f"{name}:{self.subject}" if self.subject else name)
 
     def to_json(self) -> str:
         """Return the wire form, which is versioned because old events outlive an upgrade."""
+        optional = {"subject": self.subject, "data": dict(self.data)}
         return json.dumps(
             {
                 "v": VERSION,
@@ -68,6 +94,7 @@ class Event:
                 "at": to_ms(self.at),
                 "details": self.details,
                 "output": self.output,
+                **{name: value for name, value in optional.items() if value},
             },
             separators=(",", ":"),
         )
@@ -91,6 +118,8 @@ class Event:
                 at=from_ms(int(body["at"])),
                 details=str(body["details"]),
                 output=str(body["output"]),
+                subject=str(body.get("subject", "")),
+                data=dict(body.get("data", {})),
             )
         except (ValueError, KeyError, TypeError) as exc:
             raise InvalidValue("this is not an event") from exc

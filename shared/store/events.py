@@ -37,7 +37,7 @@ class Events:
         """
         by_counters: defaultdict[Key, dict[Key, Event]] = defaultdict(dict)
         for event in batch:
-            by_counters[counters_key(event.server_id, event.at)][_key(event)] = event
+            by_counters[counters_key(event.server_id, event.at)][event_key(event)] = event
         added: list[Event] = []
         for counters, events in by_counters.items():
             for some in _in_groups(events.items(), MAX_GROUP_WRITES - 1):
@@ -68,18 +68,19 @@ class Events:
         return sums
 
 
-def _key(event: Event) -> Key:
-    return event_key(event.server_id, event.message_id, event.attempt, event.kind.value)
-
-
 def _item(event: Event) -> Item:
-    return {
+    item: Item = {
         "id": str(event.id),
         "kind": event.kind.value,
         "at": to_ms(event.at),
         "details": event.details,
         "output": event.output,
     }
+    if event.subject:
+        item["subject"] = event.subject
+    if event.data:
+        item["data"] = dict(event.data)
+    return item
 
 
 def _in_groups(things: Iterable[T], most: int) -> Iterator[list[T]]:

@@ -19,7 +19,7 @@
 | idempotency reservation | ``reservation#{server}#{key hash}`` | ``-`` |
 | schedule entry | ``due#{minute}#{shard}`` | due, server, id, attempt, kind |
 | schedule cursor | ``schedule`` | ``cursor`` |
-| event | ``events#{server}#{hour of the message}#{shard}`` | message, attempt, kind |
+| event | ``events#{server}#{hour of the message}#{shard}`` | message, attempt, kind, subject |
 | counters of an hour | ``counters#{server}#{day}`` | hour |
 
 All numbers in sort keys are zero-padded, so that text order is number order.
@@ -27,6 +27,7 @@ All numbers in sort keys are zero-padded, so that text order is number order.
 
 from datetime import datetime, timedelta
 
+from shared.domain.event import Event
 from shared.domain.ids import EPOCH, RANDOM_BITS, MessageId
 from shared.domain.message import Direction
 from shared.domain.tenancy import Server
@@ -139,10 +140,17 @@ def schedule_cursor_key() -> Key:
     return Key("schedule", "cursor")
 
 
-def event_key(server_id: int, message_id: int, attempt: int, kind: str) -> Key:
-    """Return where an event of a message lies: the same event always in the same place."""
-    hour = (message_id >> RANDOM_BITS) // MS_PER_HOUR
-    return Key(f"events#{server_id}#{hour}#{message_id % SCHEDULE_SHARDS}", f"{message_id:016d}#{attempt:04d}#{kind}")
+def event_key(event: Event) -> Key:
+    """Return where an event lies: the same event always in the same place."""
+    milliseconds = event.message_id >> RANDOM_BITS if event.message_id else _milliseconds(event.at)
+    shard = event.message_id % SCHEDULE_SHARDS
+    name = f"{event.message_id:016d}#{event.attempt:04d}#{event.kind.value}"
+    sort = f"{name}#{event.subject}" if event.subject else name
+    return Key(f"events#{event.server_id}#{milliseconds // MS_PER_HOUR}#{shard}", sort)
+
+
+def _milliseconds(at: datetime) -> int:
+    return int((at - EPOCH) / timedelta(milliseconds=1))
 
 
 def counters_key(server_id: int, at: datetime) -> Key:
