@@ -5,7 +5,7 @@ import logging
 from typing import Any
 
 from functions.events.wiring import services
-from shared.domain.errors import InvalidValue, Unavailable
+from shared.domain.errors import InvalidValue
 from shared.domain.event import Event
 from shared.flow.record import record
 
@@ -22,9 +22,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:  # noqa: 
         except InvalidValue:
             log.exception("event_unreadable")  # ends as a dead letter, where somebody can look at it
             failed.append(item["messageId"])
-    try:
-        asyncio.run(record(list(events.values()), events=services()))
-    except Unavailable:
-        log.warning("record_failed", exc_info=True)
-        failed.extend(events)
+    recorded = asyncio.run(record(list(events.values()), using=services()))
+    if recorded.failed:
+        failed.extend(name for name, event in events.items() if event.id in recorded.failed)
     return {"batchItemFailures": [{"itemIdentifier": each} for each in failed]}
