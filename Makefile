@@ -78,6 +78,12 @@ demo: setup ## Show sending, delivery, tracking, bounces and webhooks on throw-a
 bench: setup ## Measure this machine and print tables
 	@exec bench/run.sh
 
+# ---------------------------------------------------------------- Releasing
+
+.PHONY: release
+release: $(DEV_STAMP) ## Build wheel, source and checksums of the tagged version into dist/
+	@exec infra/release/build.sh
+
 # ---------------------------------------------------------------- Checking
 
 .PHONY: test
