@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli import credentials, domains, messages, organizations, servers
+from cli import credentials, domains, messages, organizations, servers, token_keys, track_domains
 from cli.options import AsJSON, Permalink
 from cli.printing import Answer, print_answer, say
 from cli.running import FAILED, read_settings, run
@@ -25,6 +25,8 @@ app = typer.Typer(
 app.add_typer(organizations.commands, name="org")
 app.add_typer(servers.commands, name="server")
 app.add_typer(domains.commands, name="domain")
+app.add_typer(track_domains.commands, name="track-domain")
+app.add_typer(token_keys.commands, name="token-keys")
 app.add_typer(credentials.commands, name="credential")
 app.add_typer(messages.commands, name="message")
 

@@ -378,8 +378,24 @@ class Resolver(Protocol):
         """Return the TXT records of a name, the strings of each joined; empty if none."""
         ...
 
+    async def cname(self, name: str) -> str | None:
+        """Return what the name itself is an alias of, without final dot, or None."""
+        ...
+
     async def pointer(self, address: str) -> str | None:
         """Return the PTR name of an address without final dot, or None."""
+        ...
+
+
+class TokenKeyStore(Protocol):
+    """Where the keys of tokens lie (shared.tokens); every part of the installation reads the same."""
+
+    def read(self) -> str | None:
+        """Return them as text, or None if there are none yet."""
+        ...
+
+    def write(self, text: str, *, instead_of: str | None) -> bool:
+        """Put the text in place whole and durably; False if something else than ``instead_of`` was there."""
         ...
 
 
