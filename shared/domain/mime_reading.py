@@ -45,7 +45,9 @@ class Contents:
 
 
 @dataclass(frozen=True, slots=True)
-class _Leaf:
+class Leaf:
+    """A part that is no multipart, by where it stands in the message."""
+
     content_type: str
     charset: str
     filename: str
@@ -55,6 +57,7 @@ class _Leaf:
     end: int
 
     def content(self, raw: bytes) -> bytes:
+        """Return the part's bytes, decoded."""
         body = raw[self.start : self.end]
         match self.encoding:
             case "base64":
@@ -65,6 +68,7 @@ class _Leaf:
                 return body
 
     def text(self, raw: bytes) -> str:
+        """Return the part as text with LF line ends."""
         text = text_of(self.content(raw), self.charset)
         return text.replace("\r\n", "\n").replace("\r", "\n")
 
@@ -76,12 +80,12 @@ def contents(raw: bytes) -> Contents:
     are no attachments; None where there is none.  A forwarded message
     (message/rfc822) is one attachment.
     """
-    leaves = list(_leaves(raw))
+    found = list(leaves(raw))
     return Contents(
-        plain=_first_text(leaves, raw, "text/plain"),
-        html=_first_text(leaves, raw, "text/html"),
+        plain=_first_text(found, raw, "text/plain"),
+        html=_first_text(found, raw, "text/html"),
         attachments=[
-            ReadAttachment(leaf.filename, leaf.content_type, leaf.content(raw)) for leaf in leaves if leaf.attached
+            ReadAttachment(leaf.filename, leaf.content_type, leaf.content(raw)) for leaf in found if leaf.attached
         ],
     )
 
@@ -95,11 +99,11 @@ def header_texts(raw: bytes) -> Mapping[str, Sequence[str]]:
     return found
 
 
-def _first_text(leaves: Sequence[_Leaf], raw: bytes, content_type: str) -> str | None:
-    return next((leaf.text(raw) for leaf in leaves if leaf.content_type == content_type and not leaf.attached), None)
+def _first_text(found: Sequence[Leaf], raw: bytes, content_type: str) -> str | None:
+    return next((leaf.text(raw) for leaf in found if leaf.content_type == content_type and not leaf.attached), None)
 
 
-def _leaves(raw: bytes) -> Iterator[_Leaf]:
+def leaves(raw: bytes) -> Iterator[Leaf]:
     """Yield the parts that are no multiparts, in the order of the message."""
     waiting = [(0, len(raw), 0, "text/plain")]
     budget = _Budget()
@@ -122,7 +126,7 @@ def _leaves(raw: bytes) -> Iterator[_Leaf]:
             continue
         disposition, named = parse(fields.get("content-disposition", b""))
         filename = named.get("filename") or parameters.get("name") or ""
-        yield _Leaf(
+        yield Leaf(
             content_type=content_type,
             charset=parameters.get("charset", ""),
             filename=filename,
