@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from shared.flow.accept import Acceptance
     from shared.flow.initialize import FirstRun
     from shared.flow.settle import Settling
+    from shared.ports import TokenKeyStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,12 @@ class Tools:
         from shared.adapters.dns import DNSResolver
 
         return DNSResolver(self.settings.dns_servers)
+
+    def token_keys(self) -> "TokenKeyStore":
+        """Return where the keys of tokens lie."""
+        from shared.adapters.token_keys import open_token_keys
+
+        return open_token_keys(self.settings)
 
 
 @contextlib.asynccontextmanager

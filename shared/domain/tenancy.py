@@ -97,6 +97,9 @@ class Server:
     """Leave the client's name and address out of the Received header."""
 
     ip_pool: str = "default"
+    shared_tracking: bool = False
+    """Mail without a tracking domain of its own uses the installation's."""
+
     suspended_at: datetime | None = None
     suspension_reason: str = ""
 

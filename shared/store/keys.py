@@ -14,6 +14,9 @@
 | credential | ``credential#{kind}#{key hash}`` | ``-`` |
 | credential of a server | ``server#{id}`` | ``credential#{id}`` |
 | SMTP-IP network | ``smtp-ip#{cidr}`` | ``-`` |
+| tracking domain of a server | ``server#{id}`` | ``track-domain#{name}`` |
+| whose a tracking host is | ``track-host#{name}`` | ``-`` |
+| suspended server | ``suspended`` | server id |
 | message | ``message#{server}#{direction}#{hour}#{shard}`` | id |
 | held message of a server | ``held#{server}`` | id |
 | idempotency reservation | ``reservation#{server}#{key hash}`` | ``-`` |
@@ -108,6 +111,21 @@ def credential_listing_key(server_id: int, credential_id: int) -> Key:
 def network_key(cidr: str) -> Key:
     """Return where the SMTP-IP credential of a network lies."""
     return Key(f"smtp-ip#{cidr}", "-")
+
+
+def track_domain_key(server_id: int, name: str) -> Key:
+    """Return where a tracking domain stands in the list of its server."""
+    return Key(f"server#{server_id}", f"track-domain#{name}")
+
+
+def track_host_key(name: str) -> Key:
+    """Return where the owner of a tracking host is named."""
+    return Key(f"track-host#{name}", "-")
+
+
+def suspended_key(server_id: int) -> Key:
+    """Return where a suspended server stands in the list of all."""
+    return Key("suspended", f"{server_id:010d}")
 
 
 def message_key(server: Server, direction: Direction, message_id: MessageId) -> Key:
