@@ -25,6 +25,7 @@
 | event | ``events#{server}#{hour of the message}#{shard}`` | message, attempt, kind, subject |
 | page of the event log | ``log#{server}#{day}#{shard}`` | flush: recording time, shard, random |
 | counters of an hour | ``counters#{server}#{day}`` | hour, shard |
+| busy server | ``busy`` | server id |
 
 All numbers in sort keys are zero-padded, so that text order is number order.
 
@@ -220,3 +221,8 @@ def flushed_at(flush: str) -> datetime:
 def counters_key(server_id: int, at: datetime, shard: int = 0) -> Key:
     """Return where some of the counters of the hour of that moment lie."""
     return Key(f"counters#{server_id}#{at:%Y%m%d}", f"{at:%H}#{shard:03d}")
+
+
+def busy_key(server_id: int) -> Key:
+    """Return where it stands that a server is busy, and how busy it was."""
+    return Key("busy", f"{server_id:010d}")
