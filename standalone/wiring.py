@@ -56,7 +56,7 @@ async def check_store(settings: Settings) -> None:
         StorageUnavailable: it cannot be opened, or is of a newer version.
         InvalidValue: the master key is malformed or not this store's.
     """
-    from shared.adapters.embedded.opening import close_stores, open_stores
+    from shared.adapters.opening import close_stores, open_stores
 
     stores = open_stores(settings)
     try:
@@ -94,7 +94,7 @@ def build_front(context: Context) -> "Front":
 def build_node_front(context: Context) -> "Front":
     """Return a node's HTTP application: health and figures, and no API behind them."""
     from shared.adapters.clock import utc_now
-    from shared.adapters.embedded.opening import open_stores
+    from shared.adapters.opening import open_stores
     from shared.store.directory import Directory
     from standalone.front import Front, nothing_else
     from standalone.health import Health
