@@ -15,6 +15,9 @@
 | credential of a server | ``server#{id}`` | ``credential#{id}`` |
 | SMTP-IP network | ``smtp-ip#{cidr}`` | ``-`` |
 | message | ``message#{server}#{direction}#{hour}#{shard}`` | id |
+| webhook endpoint | ``server#{id}`` | ``endpoint#{id}`` |
+| parcel of notices for an endpoint | ``parcels#{server}#{endpoint}`` | moment it was packed, its id |
+| Postal's signing key | ``installation`` | ``postal-key`` |
 | held message of a server | ``held#{server}`` | id |
 | idempotency reservation | ``reservation#{server}#{key hash}`` | ``-`` |
 | schedule entry | ``due#{minute}#{shard}`` | due, server, id, attempt, kind |
@@ -30,6 +33,7 @@ from datetime import datetime, timedelta
 from shared.domain.event import Event
 from shared.domain.ids import EPOCH, RANDOM_BITS, MessageId
 from shared.domain.message import Direction
+from shared.domain.moments import to_ms
 from shared.domain.tenancy import Server
 from shared.ports import Key
 
@@ -113,6 +117,21 @@ def _shard_count(server: Server, milliseconds: int) -> int:
         if shards.since <= at:
             count = shards.count
     return count
+
+
+def endpoint_key(server_id: int, endpoint_id: int) -> Key:
+    """Return where a webhook endpoint lies, among the things of its server."""
+    return Key(f"server#{server_id}", f"endpoint#{endpoint_id:010d}")
+
+
+def parcel_key(server_id: int, endpoint_id: int, packed_at: datetime, parcel_id: str) -> Key:
+    """Return where it is noted what became of a parcel."""
+    return Key(f"parcels#{server_id}#{endpoint_id}", f"{to_ms(packed_at):013d}#{parcel_id}")
+
+
+def postal_key_key() -> Key:
+    """Return where the key lies that signs as Postal does."""
+    return Key("installation", "postal-key")
 
 
 def held_key(server_id: int, message_id: int) -> Key:

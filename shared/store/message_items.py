@@ -48,6 +48,7 @@ def message_item(message: Message) -> Item:
         "track_clicks": message.track_clicks,
         "credential": message.credential_id,
         "bounce": message.bounce,
+        "test": message.test_mode,
     }
     item.update({name: value for name, value in optional.items() if value not in ("", None, {}, False)})
     for name in ("track_opens", "track_clicks"):
@@ -88,6 +89,7 @@ def message_of(item: Item) -> Message:
         domain=stored["domain"],
         credential_id=CredentialId(stored["credential"]) if "credential" in stored else None,
         bounce=stored.get("bounce", False),
+        test_mode=stored.get("test", False),
         last_delivery_at=from_ms_or_none(stored["last_at"]),
     )
 

@@ -121,7 +121,7 @@ async def install(settings: Settings | None = None) -> Installation:
     clock, rng = FakeClock(), random.Random(7)
     records, bodies, work, events = FakeRecords(clock), FakeBodies(clock), FakeQueue(clock), FakeQueue(clock)
     keyring = MasterKeyring(bytes(32))
-    stores = Stores(records, bodies, {"default": work}, events, keyring)
+    stores = Stores(records, bodies, {"default": work}, events, keyring, FakeQueue(clock))
     organization = await create_organization("Acme", records=records, rng=rng, now=clock())
     server = await create_server(
         NewServer(name="Main"), organization=organization, records=records, rng=rng, now=clock()
