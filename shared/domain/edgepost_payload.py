@@ -28,7 +28,7 @@ def payload_of(notice: Notice) -> dict[str, Any]:
     event = notice.event
     match event.kind:
         case EventKind.SUPPRESSION_ADDED | EventKind.SUPPRESSION_REMOVED:
-            return _server(notice) | _suppression(event) | ({"message": _message(notice)} if event.message_id else {})
+            return _server(notice) | _suppression(event) | {"message": _message(notice)}
         case EventKind.SERVER_SUSPENDED:
             return _server(notice) | {"reason": _text(event, "reason") or event.details}
         case EventKind.ENDPOINT_DISABLED:
