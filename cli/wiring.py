@@ -17,7 +17,11 @@ if TYPE_CHECKING:
     from shared.flow.accept import Acceptance
     from shared.flow.initialize import FirstRun
     from shared.flow.settle import Settling
+<<<<<<< HEAD
     from shared.flow.webhook_request import Requests
+=======
+    from shared.ports import TokenKeyStore
+>>>>>>> economy
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,12 @@ class Tools:
         from shared.adapters.dns import DNSResolver
 
         return DNSResolver(self.settings.dns_servers)
+
+    def token_keys(self) -> "TokenKeyStore":
+        """Return where the keys of tokens lie."""
+        from shared.adapters.token_keys import open_token_keys
+
+        return open_token_keys(self.settings)
 
 
 @contextlib.asynccontextmanager

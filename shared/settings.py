@@ -172,6 +172,9 @@ class Settings:
     message_retention: timedelta = setting(
         "60d", "How long message records and deliveries are kept.", form.span(timedelta(days=2), timedelta(days=3650))
     )
+    event_retention: timedelta = setting(
+        "45d", "How long the event log is kept.", form.span(timedelta(days=2), timedelta(days=3650))
+    )
 
     # --- Running it
     log_level: str = setting("info", "Least severe log line written.", form.one_of("debug", "info", "warning", "error"))
