@@ -8,11 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-<<<<<<< HEAD
-from cli import credentials, domains, messages, organizations, servers, webhooks
-=======
-from cli import credentials, domains, messages, organizations, servers, token_keys, track_domains
->>>>>>> economy
+from cli import credentials, domains, messages, organizations, servers, token_keys, track_domains, webhooks
 from cli.options import AsJSON, Permalink
 from cli.printing import Answer, print_answer, say
 from cli.running import FAILED, read_settings, run

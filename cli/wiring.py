@@ -17,11 +17,8 @@ if TYPE_CHECKING:
     from shared.flow.accept import Acceptance
     from shared.flow.initialize import FirstRun
     from shared.flow.settle import Settling
-<<<<<<< HEAD
     from shared.flow.webhook_request import Requests
-=======
     from shared.ports import TokenKeyStore
->>>>>>> economy
 
 
 @dataclass(frozen=True, slots=True)

@@ -341,12 +341,9 @@ class Stores:
 
     events: Queue
     keyring: Keyring
-<<<<<<< HEAD
     webhooks: Queue
     """Parcels of notices, each for one endpoint."""
-=======
     uploads: Uploads
->>>>>>> economy
 
 
 Clock: TypeAlias = Callable[[], datetime]
@@ -392,7 +389,6 @@ class Resolver(Protocol):
         ...
 
 
-<<<<<<< HEAD
 @dataclass(frozen=True, slots=True)
 class HTTPAnswer:
     """What became of a request to somebody else's server."""
@@ -426,7 +422,9 @@ class HTTPOut(Protocol):
 
     async def close(self) -> None:
         """Close what is kept open.  Twice: nothing more."""
-=======
+        ...
+
+
 class TokenKeyStore(Protocol):
     """Where the keys of tokens lie (shared.tokens); every part of the installation reads the same."""
 
@@ -436,7 +434,6 @@ class TokenKeyStore(Protocol):
 
     def write(self, text: str, *, instead_of: str | None) -> bool:
         """Put the text in place whole and durably; False if something else than ``instead_of`` was there."""
->>>>>>> economy
         ...
 
 

@@ -19,11 +19,8 @@ from shared.domain.names import (
 from shared.domain.tenancy import Mode, Organization, Server, Shards
 from shared.flow.credentials import remove_credentials
 from shared.flow.domains import remove_domains
-<<<<<<< HEAD
 from shared.flow.endpoints import remove_endpoints
-=======
 from shared.flow.track_domains import remove_track_domains
->>>>>>> economy
 from shared.ports import Records
 from shared.store.organizations import Organizations
 from shared.store.servers import Servers

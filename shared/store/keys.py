@@ -43,13 +43,8 @@ from datetime import UTC, datetime, timedelta
 from shared.domain.event import Event, EventKind
 from shared.domain.ids import EPOCH, RANDOM_BITS, MessageId, ServerId
 from shared.domain.message import Direction
-<<<<<<< HEAD
-from shared.domain.moments import to_ms
-from shared.domain.tenancy import Server
-=======
-from shared.domain.moments import from_ms
+from shared.domain.moments import from_ms, to_ms
 from shared.domain.tenancy import Server, Shards, shards_at
->>>>>>> economy
 from shared.ports import Key
 
 MS_PER_HOUR = 3_600_000
