@@ -76,6 +76,26 @@ def message_item(message: Message) -> Item:
         "last_at": to_ms_or_zero(message.last_delivery_at),
         "domain": message.domain,
     }
+<<<<<<< HEAD
+    # What most messages do not have is left out: items are paid for by size.
+    optional: Item = {
+        "ip": message.origin.address,
+        "rdns": message.origin.name,
+        "helo": message.origin.helo,
+        "tag": message.tag,
+        "metadata": cast("Value", dict(message.metadata)),
+        "track_opens": message.track_opens,
+        "track_clicks": message.track_clicks,
+        "credential": message.credential_id,
+        "bounce": message.bounce,
+        "test": message.test_mode,
+    }
+    item.update({name: value for name, value in optional.items() if value not in ("", None, {}, False)})
+    for name in ("track_opens", "track_clicks"):
+        if optional[name] is False:
+            item[name] = False
+    return item
+=======
     return without_usual(item)[0]
 
 
@@ -83,6 +103,7 @@ def without_usual(changes: Item) -> tuple[Item, Sequence[str]]:
     """Return what must be written of some attributes, and the names of those to be left out."""
     usual = [name for name, value in changes.items() if name in _USUAL and _USUAL[name] == value]
     return {name: value for name, value in changes.items() if name not in usual}, usual
+>>>>>>> economy
 
 
 def message_of(item: Item) -> Message:
@@ -115,8 +136,14 @@ def message_of(item: Item) -> Message:
         track_opens=stored["track_opens"],
         track_clicks=stored["track_clicks"],
         domain=stored["domain"],
+<<<<<<< HEAD
+        credential_id=CredentialId(stored["credential"]) if "credential" in stored else None,
+        bounce=stored.get("bounce", False),
+        test_mode=stored.get("test", False),
+=======
         credential_id=None if stored["credential"] is None else CredentialId(stored["credential"]),
         bounce=stored["bounce"],
+>>>>>>> economy
         last_delivery_at=from_ms_or_none(stored["last_at"]),
     )
 
