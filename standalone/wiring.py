@@ -78,7 +78,9 @@ def build_front(context: Context) -> "Front":
     from standalone.scrape import Sources
 
     made = services()
-    queues = {"events": made.stores.events} | {f"work-{pool}": each for pool, each in made.stores.work.items()}
+    queues = {"events": made.stores.events, "webhooks": made.stores.webhooks} | {
+        f"work-{pool}": each for pool, each in made.stores.work.items()
+    }
     return Front(
         api=build_app(made),
         health=Health(made.stores.records, clock=made.clock),
@@ -120,13 +122,15 @@ class Consumers:
     clock: Clock
     events_queue: Queue
     events_handler: Handler
+    webhooks_queue: Queue
+    webhooks_handler: Handler
     scheduled_handler: Handler
     prune: Callable[[datetime], Awaitable[int]]
     close: Callable[[], None]
 
 
 def build_consumers(settings: Settings) -> Consumers:
-    """Return the consumers' queue and functions; their writes give way to those of the doors."""
+    """Return the consumers' queues and functions; their writes give way to those of the doors."""
     from shared.adapters.clock import utc_now
     from shared.adapters.opening import close_stores, open_stores
     from shared.adapters.opening import prune as prune_stores
@@ -135,11 +139,21 @@ def build_consumers(settings: Settings) -> Consumers:
     stores = open_stores(settings, caller="consumers", background=True)
     from functions.events.handler import handler as events_handler
     from functions.scheduled.handler import handler as scheduled_handler
+    from functions.webhooks.handler import handler as webhooks_handler
 
     async def prune(now: datetime) -> int:
         return await prune_stores(settings, now, PRUNED_AT_ONCE)
 
-    return Consumers(utc_now, stores.events, events_handler, scheduled_handler, prune, close_stores)
+    return Consumers(
+        clock=utc_now,
+        events_queue=stores.events,
+        events_handler=events_handler,
+        webhooks_queue=stores.webhooks,
+        webhooks_handler=webhooks_handler,
+        scheduled_handler=scheduled_handler,
+        prune=prune,
+        close=close_stores,
+    )
 
 
 def edgepost_version() -> str:
