@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from shared.flow.accept import Acceptance
     from shared.flow.initialize import FirstRun
     from shared.flow.settle import Settling
+    from shared.flow.webhook_request import Requests
     from shared.ports import TokenKeyStore
 
 
@@ -49,6 +50,19 @@ class Tools:
         records = self.stores.records
         return Settling(self.stores, Messages(records), Schedule(records), self.settings, self.rng)
 
+    @contextlib.asynccontextmanager
+    async def requests(self) -> "AsyncIterator[Requests]":
+        """Return what signs and sends webhooks, for the time of a block."""
+        from shared.adapters.http_out import AiohttpOut
+        from shared.flow.webhook_request import Requests
+        from shared.store.postal_key import PostalKey
+
+        http = AiohttpOut(self.resolver(), allowed=self.settings.allow_networks.http)
+        try:
+            yield Requests(http, self.stores.keyring, PostalKey(self.stores.records, self.stores.keyring))
+        finally:
+            await http.close()
+
     def resolver(self) -> Resolver:
         """Return the DNS."""
         from shared.adapters.dns import DNSResolver
@@ -70,12 +84,11 @@ async def opened(settings: Settings) -> AsyncIterator[Tools]:
         StorageUnavailable: they cannot be opened; the text says why.
     """
     from shared.adapters.clock import utc_now
-    from shared.adapters.embedded.opening import close_stores, open_stores
+    from shared.adapters.opening import close_stores, open_stores
 
-    if settings.backend != "embedded":
-        raise StorageUnavailable("this version stores on this machine only: set EDGEPOST_BACKEND=embedded")
-    check_writable(settings.data_dir)
-    stores = open_stores(settings)
+    if settings.backend == "embedded":
+        check_writable(settings.data_dir)
+    stores = open_stores(settings, caller="cli")
     try:
         yield Tools(settings, stores, utc_now, random.SystemRandom())
     finally:
@@ -103,8 +116,12 @@ def check_writable(data_dir: "Path") -> None:
 async def first_run(tools: Tools) -> "FirstRun":
     """Make the first things, or return what was made before, under the data directory's lock."""
     from shared.adapters.first_run_file import FirstRunFile
+    from shared.adapters.opening import found_installation
     from shared.flow.initialize import initialize
 
+    # The secrets are written here, whichever backend holds the rest.
+    check_writable(tools.settings.data_dir)
+    found_installation(tools.settings, caller="cli")
     file = FirstRunFile(tools.settings.data_dir)
     async with file.locked():
         return await initialize(

@@ -341,6 +341,8 @@ class Stores:
 
     events: Queue
     keyring: Keyring
+    webhooks: Queue
+    """Parcels of notices, each for one endpoint."""
     uploads: Uploads
 
 
@@ -384,6 +386,42 @@ class Resolver(Protocol):
 
     async def pointer(self, address: str) -> str | None:
         """Return the PTR name of an address without final dot, or None."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class HTTPAnswer:
+    """What became of a request to somebody else's server."""
+
+    status: int
+    """0 if there was no answer."""
+
+    took: timedelta
+    error: str = ""
+    """Why there was none, as a general sentence: nothing of what an inner address said."""
+
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Names in lower case; of several equal ones the last."""
+
+    body: bytes = b""
+    """At most ``MAX_ANSWER_BYTES``, as it came (not decompressed)."""
+
+
+MAX_ANSWER_BYTES = 65_536
+
+
+class HTTPOut(Protocol):
+    """Requests to addresses that customers choose: guarded, bounded in time and size."""
+
+    async def post(self, url: str, *, headers: Mapping[str, str], body: bytes) -> HTTPAnswer:
+        """Send one POST and return the answer; redirects are answers, and nothing is raised.
+
+        Twice: sent twice.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Close what is kept open.  Twice: nothing more."""
         ...
 
 

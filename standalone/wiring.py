@@ -1,4 +1,4 @@
-"""Builds what the parts of standalone need, on the embedded adapters."""
+"""Builds what the parts of standalone need, on the configured backend."""
 
 import random
 from collections.abc import Awaitable, Callable
@@ -28,11 +28,12 @@ async def first_run(settings: Settings) -> FirstRun:
         InvalidValue: the master key is malformed or not this store's.
     """
     from shared.adapters.clock import utc_now
-    from shared.adapters.embedded.opening import close_stores, open_stores
     from shared.adapters.first_run_file import FirstRunFile
+    from shared.adapters.opening import close_stores, found_installation, open_stores
 
-    stores = open_stores(settings)
+    stores = open_stores(settings, caller="cli")
     try:
+        found_installation(settings, caller="cli")
         file = FirstRunFile(settings.data_dir)
         async with file.locked():
             return await initialize(
@@ -55,7 +56,7 @@ async def check_store(settings: Settings) -> None:
         StorageUnavailable: it cannot be opened, or is of a newer version.
         InvalidValue: the master key is malformed or not this store's.
     """
-    from shared.adapters.embedded.opening import close_stores, open_stores
+    from shared.adapters.opening import close_stores, open_stores
 
     stores = open_stores(settings)
     try:
@@ -77,7 +78,9 @@ def build_front(context: Context) -> "Front":
     from standalone.scrape import Sources
 
     made = services()
-    queues = {"events": made.stores.events} | {f"work-{pool}": each for pool, each in made.stores.work.items()}
+    queues = {"events": made.stores.events, "webhooks": made.stores.webhooks} | {
+        f"work-{pool}": each for pool, each in made.stores.work.items()
+    }
     return Front(
         api=build_app(made),
         health=Health(made.stores.records, clock=made.clock),
@@ -93,7 +96,7 @@ def build_front(context: Context) -> "Front":
 def build_node_front(context: Context) -> "Front":
     """Return a node's HTTP application: health and figures, and no API behind them."""
     from shared.adapters.clock import utc_now
-    from shared.adapters.embedded.opening import open_stores
+    from shared.adapters.opening import open_stores
     from shared.store.directory import Directory
     from standalone.front import Front, nothing_else
     from standalone.health import Health
@@ -119,25 +122,38 @@ class Consumers:
     clock: Clock
     events_queue: Queue
     events_handler: Handler
+    webhooks_queue: Queue
+    webhooks_handler: Handler
     scheduled_handler: Handler
     prune: Callable[[datetime], Awaitable[int]]
     close: Callable[[], None]
 
 
 def build_consumers(settings: Settings) -> Consumers:
-    """Return the consumers' queue and functions; their writes give way to those of the doors."""
+    """Return the consumers' queues and functions; their writes give way to those of the doors."""
     from shared.adapters.clock import utc_now
-    from shared.adapters.embedded.opening import close_stores, open_embedded
+    from shared.adapters.opening import close_stores, open_stores
+    from shared.adapters.opening import prune as prune_stores
 
-    # Before the functions' own wiring, which then finds this store open.
-    opened = open_embedded(settings, background=True)
+    # Before the functions' own wiring, which then finds an embedded store open.
+    stores = open_stores(settings, caller="consumers", background=True)
     from functions.events.handler import handler as events_handler
     from functions.scheduled.handler import handler as scheduled_handler
+    from functions.webhooks.handler import handler as webhooks_handler
 
     async def prune(now: datetime) -> int:
-        return await opened.records.prune(now, PRUNED_AT_ONCE) + await opened.bodies.prune(now, PRUNED_AT_ONCE)
+        return await prune_stores(settings, now, PRUNED_AT_ONCE)
 
-    return Consumers(utc_now, opened.stores.events, events_handler, scheduled_handler, prune, close_stores)
+    return Consumers(
+        clock=utc_now,
+        events_queue=stores.events,
+        events_handler=events_handler,
+        webhooks_queue=stores.webhooks,
+        webhooks_handler=webhooks_handler,
+        scheduled_handler=scheduled_handler,
+        prune=prune,
+        close=close_stores,
+    )
 
 
 def edgepost_version() -> str:

@@ -16,10 +16,10 @@ def services() -> Recording:
     settings = Settings.from_env(os.environ)
     # Imported here: a function must not load the adapters of the other backend.
     from shared.adapters.clock import utc_now
-    from shared.adapters.embedded.opening import open_stores
+    from shared.adapters.opening import open_stores
     from shared.adapters.randomness import PooledRandom
 
-    records = open_stores(settings).records
+    records = open_stores(settings, caller="events").records
     flushes = Flushes(records, clock=utc_now, rng=PooledRandom(), kept=settings.event_retention)
     # Only DynamoDB's partitions have a limit to stay below.
     busy = BusyServers(records) if settings.backend == "aws" else None
