@@ -81,7 +81,7 @@ bench: setup ## Measure this machine and print tables
 # ---------------------------------------------------------------- Checking
 
 .PHONY: test
-test: lint ## Run every check and test that needs no network; skipped ones say why
+test: lint $(MINISTACK)/.installed ## Run every check and test that needs no network; skipped ones say why
 	$(BIN)/pytest -n $(WORKERS)
 
 .PHONY: unit
