@@ -6,7 +6,6 @@ import json
 import re
 import subprocess
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,55 +16,8 @@ from smtp_node.deliver.tracking.rewrite import rewritten
 from tests.e2e.programs import program
 from tests.fakes.marking import BASE, HOST, LINK, SAMPLES, TOKENS, marking, parts
 
-COMPARE = """<!DOCTYPE html><meta charset="utf-8"><title>compare</title><pre id="result">nothing</pre><script>
-const BASE = %s;
-function nodes(root, doc, targets) {
-  const found = [];
-  for (const node of [...root.childNodes]) {
-    if (node.nodeType !== Node.ELEMENT_NODE) {
-      const last = found.at(-1);
-      // The pixel stands in the middle of a text: the spaces around it are one text without it.
-      if (node.nodeType === Node.TEXT_NODE && last?.[0] === Node.TEXT_NODE) last[2] += node.data;
-      else found.push([node.nodeType, node.nodeName, node.data ?? ""]);
-      continue;
-    }
-    const source = node.getAttribute("src") ?? "";
-    if (node.localName === "img" && source.startsWith(BASE + "/o/")) continue;
-    const attributes = [...node.attributes].map(each => [each.name, each.value]);
-    if (["a", "area"].includes(node.localName)) {
-      for (const each of attributes) {
-        if (each[0] !== "href") continue;
-        const href = each[1] in targets ? targets[each[1]] : each[1];
-        try { each[1] = "-> " + new URL(href, doc.baseURI).href; } catch { each[1] = href; }
-      }
-    }
-    found.push([1, node.nodeName, attributes]);
-    found.push(...nodes(node.localName === "template" ? node.content : node, doc, targets), [-1, node.nodeName]);
-  }
-  return found;
-}
-// Readers show mail without scripts, as DOMParser's documents are.
-async function read(name, charset, targets) {
-  const bytes = await (await fetch(name)).arrayBuffer();
-  const doc = new DOMParser().parseFromString(new TextDecoder(charset || "windows-1252").decode(bytes), "text/html");
-  return {nodes: nodes(doc, doc, targets), pixels: doc.querySelectorAll(`img[src^="${BASE}/o/"]`).length};
-}
-(async () => {
-  const result = {};
-  for (const each of await (await fetch("samples.json")).json()) {
-    const before = await read(each.name + ".before", each.charset, {});
-    const after = await read(each.name + ".after", each.charset, each.targets);
-    const at = Math.max(before.nodes.length, after.nodes.length);
-    let differs = null;
-    for (let i = 0; i < at && differs === null; i++) {
-      const one = JSON.stringify(before.nodes[i]), two = JSON.stringify(after.nodes[i]);
-      if (one !== two) differs = [one, two];
-    }
-    result[each.name] = {differs, pixels: after.pixels, nodes: after.nodes.length};
-  }
-  document.getElementById("result").textContent = btoa(unescape(encodeURIComponent(JSON.stringify(result))));
-})();
-</script>""" % json.dumps(BASE)
+COMPARE = SAMPLES.parent / "compare_documents.html"
+"""Reads both documents as a mail reader does, and names the first node that differs."""
 
 
 def html_samples() -> dict[str, tuple[str, bytes, bytes]]:
@@ -78,13 +30,13 @@ def html_samples() -> dict[str, tuple[str, bytes, bytes]]:
             if "text/html" in head and before != after:
                 charset = re.search(r"charset=\"?([\w-]+)", head)
                 # Marks vanish as told; without them both documents must be one.
-                before = re.sub(rb"(?i)\+notrack(?=://)", b"", before)
-                found[f"{path.stem}-{number}"] = (charset[1] if charset else "", before, after)
+                unmarked = re.sub(rb"(?i)\+notrack(?=://)", b"", before)
+                found[f"{path.stem}-{number}"] = (charset[1] if charset else "", unmarked, after)
     return found
 
 
 @pytest.fixture(scope="module")
-def compared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+def compared(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Let Chromium compare all samples; give what it found."""
     chromium = program("chromium")
     folder = tmp_path_factory.mktemp("browser")
@@ -96,8 +48,8 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any
         read = {link: TOKENS.read(CLICK, HOST, link.rpartition("/")[2]) for link in links}
         targets = {link: named.target for link, named in read.items() if named}
         listed.append({"name": name, "charset": charset, "targets": targets})
-    (folder / "samples.json").write_text(json.dumps(listed))
-    (folder / "compare.html").write_text(COMPARE)
+    (folder / "samples.json").write_text(json.dumps({"base": BASE, "samples": listed}))
+    (folder / "compare.html").write_bytes(COMPARE.read_bytes())
     with _Served(folder) as port:
         done = subprocess.run(
             [
@@ -111,7 +63,7 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any
         )  # fmt: skip
     found = re.search(rb'id="result">([A-Za-z0-9+/=]+)<', done.stdout)
     assert found is not None, done.stderr.decode()[-2000:]
-    yield json.loads(base64.b64decode(found[1]))
+    return json.loads(base64.b64decode(found[1]))
 
 
 class _Served:
