@@ -10,7 +10,7 @@ Values in an item are what JSON can carry without floats: ``str``, ``int``,
 floats, and a float read back must equal the one written).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol, TypeAlias
@@ -271,6 +271,49 @@ class Bodies(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class UploadTarget:
+    """Where a client PUTs the bytes of one upload; whoever has the URL may."""
+
+    url: str
+    headers: Mapping[str, str]
+    """To be sent exactly so, besides Content-Length."""
+
+
+class Uploads(Protocol):
+    """Large requests that clients bring by themselves, past the door (Lambda takes 6 MB)."""
+
+    async def make_target(self, key: str, *, size_bytes: int, expires_at: datetime) -> UploadTarget:
+        """Return where exactly so many bytes may be put until then.
+
+        Twice: another target of the same upload; what is put last counts.
+        """
+        ...
+
+    async def write(self, ticket: str, chunks: AsyncIterator[bytes]) -> None:
+        """Store what was put to a target that is an address of our own API.
+
+        Nothing is read for a ticket that is not good.  Twice: the last bytes count.
+
+        Args:
+            ticket: the end of the target's path.
+            chunks: the body as it comes.
+
+        Raises:
+            NotFound: no such target, or no longer; always where targets are addresses of others.
+            InvalidValue: not exactly as many bytes as the target is for.
+        """
+        ...
+
+    async def read(self, key: str) -> bytes | None:
+        """Return the bytes that were put, whole, or None if there are none (or no longer)."""
+        ...
+
+    async def delete(self, key: str) -> None:
+        """Remove the bytes.  Twice: nothing more."""
+        ...
+
+
 class Keyring(Protocol):
     """Wraps secrets for storage under the installation's master key."""
 
@@ -298,6 +341,7 @@ class Stores:
 
     events: Queue
     keyring: Keyring
+    uploads: Uploads
 
 
 Clock: TypeAlias = Callable[[], datetime]

@@ -69,7 +69,7 @@ class Leaf:
         return self.parameters.get("charset", "")
 
     def content(self, raw: bytes) -> bytes:
-        """Return the body, decoded."""
+        """Return the part's bytes, decoded."""
         body = raw[self.start : self.end]
         match self.encoding:
             case "base64":
@@ -80,7 +80,7 @@ class Leaf:
                 return body
 
     def text(self, raw: bytes) -> str:
-        """Return the body as text with LF line ends."""
+        """Return the part as text with LF line ends."""
         text = text_of(self.content(raw), self.charset)
         return text.replace("\r\n", "\n").replace("\r", "\n")
 

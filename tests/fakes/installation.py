@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from shared.adapters.embedded.master_key import MasterKeyring
+from shared.adapters.embedded.sqlite_uploads import SQLiteUploads
 from shared.domain.job import Job
 from shared.domain.message import Message, Origin, Via
 from shared.domain.submission import Accepted, Submission
@@ -124,7 +125,8 @@ async def install(settings: Settings | None = None) -> Installation:
     clock, rng = FakeClock(), random.Random(7)
     records, bodies, work, events = FakeRecords(clock), FakeBodies(clock), FakeQueue(clock), FakeQueue(clock)
     keyring = MasterKeyring(bytes(32))
-    stores = Stores(records, bodies, {"default": work}, events, keyring)
+    uploads = SQLiteUploads(bodies, keyring, settings.public_url, clock)
+    stores = Stores(records, bodies, {"default": work}, events, keyring, uploads=uploads)
     organization = await create_organization("Acme", records=records, rng=rng, now=clock())
     server = await create_server(
         NewServer(name="Main"), organization=organization, records=records, rng=rng, now=clock()

@@ -15,6 +15,7 @@ from shared.adapters.embedded.schema import Durability
 from shared.adapters.embedded.sqlite_bodies import SQLiteBodies
 from shared.adapters.embedded.sqlite_queue import SQLiteQueue
 from shared.adapters.embedded.sqlite_records import SQLiteRecords
+from shared.adapters.embedded.sqlite_uploads import SQLiteUploads
 from shared.adapters.embedded.store import SQLiteStore
 from shared.ports import Stores
 from shared.settings import Settings
@@ -81,5 +82,6 @@ def _open(settings: Settings, path: Path, *, background: bool) -> Embedded:
         work={pool: SQLiteQueue(store, f"work-{pool}", utc_now) for pool in settings.ip_pools},
         events=SQLiteQueue(store, EVENTS, utc_now),
         keyring=keyring,
+        uploads=SQLiteUploads(bodies, keyring, settings.public_url, utc_now),
     )
     return Embedded(store, records, bodies, stores)
