@@ -112,7 +112,7 @@ release: $(DEV_STAMP) ## Build wheel, source and checksums of the tagged version
 # ---------------------------------------------------------------- Checking
 
 .PHONY: test
-test: lint ## Run every check and test that needs no network; skipped ones say why
+test: lint $(MINISTACK)/.installed ## Run every check and test that needs no network; skipped ones say why
 	$(BIN)/pytest -n $(WORKERS)
 
 .PHONY: unit

@@ -6,8 +6,7 @@ write for many costs less than many (docs/decisions/0011).
 """
 
 import logging
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType
@@ -19,17 +18,21 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+_AGAIN = (Unavailable, Unavailable("this record must come again"), None)
+"""What Powertools is told of a record that was read and not done."""
+
 
 def in_one_go(
-    event: Mapping[str, Any], *, read: Callable[[str], T], do: Callable[[Sequence[T]], object]
+    event: Mapping[str, Any], *, read: Callable[[str], T], do: Callable[[Sequence[T]], Collection[int] | None]
 ) -> dict[str, Any]:
     """Read each record of an SQS event and do all of them together.
 
     Args:
         event: as Lambda gives it.
         read: makes an item of a record's body; whatever it raises fails that record only.
-        do: does all items that could be read; ``Unavailable`` fails all of them, and any
-            other error is raised, so that Lambda repeats the whole batch.
+        do: does all items that could be read and returns the positions of those that must come
+            again, None for none; ``Unavailable`` fails all of them, and any other error is
+            raised, so that Lambda repeats the whole batch.
 
     Returns:
         ``{"batchItemFailures": […]}`` (AWS: ReportBatchItemFailures).
@@ -47,9 +50,10 @@ def in_one_go(
     with processor(event["Records"], handler=read_one) as batch:
         readable = [(item, record) for outcome, item, record in batch.process() if outcome == "success"]
         try:
-            do([item for item, _ in readable])
+            failed = do([item for item, _ in readable]) or ()
         except Unavailable:
             log.warning("batch_failed", exc_info=True, extra={"records": len(readable)})
-            for _, record in readable:
-                batch.failure_handler(SQSRecord(record), sys.exc_info())
+            failed = range(len(readable))
+        for position in failed:
+            batch.failure_handler(SQSRecord(readable[position][1]), _AGAIN)
     return dict(processor.response())

@@ -1,7 +1,7 @@
 """Consumes the events queue; what fails is reported item by item and comes again."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from functions.batch import in_one_go
@@ -15,5 +15,7 @@ def handler(event: dict[str, Any], context: object) -> dict[str, Any]:  # noqa: 
     return in_one_go(event, read=Event.from_json, do=_record)
 
 
-def _record(batch: Sequence[Event]) -> None:
-    asyncio.run(record(batch, events=services()))
+def _record(batch: Sequence[Event]) -> Collection[int]:
+    """Record events and return the positions of those that must come again."""
+    failed = asyncio.run(record(batch, using=services())).failed
+    return [position for position, event in enumerate(batch) if event.id in failed] if failed else ()

@@ -77,7 +77,7 @@ class Directory:
 
     async def tenant(self, server_id: ServerId) -> Tenant | None:
         """Return the server with its organization, or None if either is gone."""
-        server = await self._server(server_id)
+        server = await self.server(server_id)
         if server is None:
             return None
         organization = await self._organization(server.organization_id)
@@ -157,7 +157,8 @@ class Directory:
         tenant = await self.tenant(credential.server_id)
         return None if tenant is None else (tenant, credential)
 
-    async def _server(self, server_id: ServerId) -> Server | None:
+    async def server(self, server_id: ServerId) -> Server | None:
+        """Return the server, or None if it is gone."""
         server = self._recent_servers.get(server_id)
         if server is None:
             read_at = self._clock()

@@ -56,6 +56,12 @@ class TestInOneGo:
 
         assert sorted(failures(answer)) == ["1", "2", "3"]
 
+    def test_those_fail_that_the_work_names(self) -> None:
+        """What was done does not come again because something else was not."""
+        answer = in_one_go(sqs("1", "two", "3", "4"), read=int, do=lambda _: [0, 2])
+
+        assert sorted(failures(answer)) == ["1", "2", "4"]
+
     def test_an_unexpected_error_is_raised(self) -> None:
         """Lambda then repeats the whole batch: nothing is reported as done that may not be."""
 
