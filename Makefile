@@ -106,7 +106,7 @@ delete-stack: $(SAM)/.installed ## Delete the stack STACK from AWS; its tables a
 # ---------------------------------------------------------------- Checking
 
 .PHONY: test
-test: lint ## Run every check and test that needs no network; skipped ones say why
+test: lint $(MINISTACK)/.installed ## Run every check and test that needs no network; skipped ones say why
 	$(BIN)/pytest -n $(WORKERS)
 
 .PHONY: unit
