@@ -103,6 +103,12 @@ delete-local: $(SAM)/.installed ## Delete the stack from the emulator with its d
 delete-stack: $(SAM)/.installed ## Delete the stack STACK from AWS; its tables and bucket stay
 	@$(SAM)/bin/python infra/delete_stack.py "$${STACK:?make delete-stack STACK=NAME}"
 
+# ---------------------------------------------------------------- Releasing
+
+.PHONY: release
+release: $(DEV_STAMP) ## Build wheel, source and checksums of the tagged version into dist/
+	@exec infra/release/build.sh
+
 # ---------------------------------------------------------------- Checking
 
 .PHONY: test

@@ -7,11 +7,12 @@ from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
-from shared.flow.initialize import FirstRun, initialize
+from shared.flow.initialize import FirstRun, initialize, is_initialized
 from shared.ports import Clock, Queue
 from shared.settings import Settings
 from standalone.lambda_events import Handler
 from standalone.parts import Context
+from standalone.starting import CannotStart
 
 if TYPE_CHECKING:
     from standalone.front import Front
@@ -47,6 +48,26 @@ async def first_run(settings: Settings) -> FirstRun:
         close_stores()
 
 
+async def check_store(settings: Settings) -> None:
+    """See that a node can work on this store: initialized, of a form it knows, opened by its master key.
+
+    Raises:
+        CannotStart: nobody has initialized it.
+        StorageUnavailable: it cannot be opened, or is of a newer version.
+        InvalidValue: the master key is malformed or not this store's.
+    """
+    from shared.adapters.embedded.opening import close_stores, open_stores
+
+    stores = open_stores(settings)
+    try:
+        if not await is_initialized(records=stores.records, keyring=stores.keyring):
+            raise CannotStart(
+                "This store has no installation yet, and a node does not make one: run `edgepost initialize` first"
+            )
+    finally:
+        close_stores()
+
+
 def build_front(context: Context) -> "Front":
     """Return the HTTP part's application: health and figures before the API."""
     # Imported here: only the HTTP part needs FastAPI and Prometheus' collectors.
@@ -65,6 +86,29 @@ def build_front(context: Context) -> "Front":
         records=made.stores.records,
         settings=context.settings,
         sources=Sources(context.run_dir, queues),
+        meter=context.meter,
+        version=edgepost_version(),
+    )
+
+
+def build_node_front(context: Context) -> "Front":
+    """Return a node's HTTP application: health and figures, and no API behind them."""
+    from shared.adapters.clock import utc_now
+    from shared.adapters.embedded.opening import open_stores
+    from shared.store.directory import Directory
+    from standalone.front import Front, nothing_else
+    from standalone.health import Health
+    from standalone.scrape import Sources
+
+    stores = open_stores(context.settings)
+    return Front(
+        api=nothing_else,
+        health=Health(stores.records, clock=utc_now),
+        directory=Directory(stores.records, clock=utc_now),
+        records=stores.records,
+        settings=context.settings,
+        # The queues belong to the installation: on AWS CloudWatch shows them, and a node may not ask for their depth.
+        sources=Sources(context.run_dir, {}),
         meter=context.meter,
         version=edgepost_version(),
     )
