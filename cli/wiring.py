@@ -63,12 +63,11 @@ async def opened(settings: Settings) -> AsyncIterator[Tools]:
         StorageUnavailable: they cannot be opened; the text says why.
     """
     from shared.adapters.clock import utc_now
-    from shared.adapters.embedded.opening import close_stores, open_stores
+    from shared.adapters.opening import close_stores, open_stores
 
-    if settings.backend != "embedded":
-        raise StorageUnavailable("this version stores on this machine only: set EDGEPOST_BACKEND=embedded")
-    check_writable(settings.data_dir)
-    stores = open_stores(settings)
+    if settings.backend == "embedded":
+        check_writable(settings.data_dir)
+    stores = open_stores(settings, caller="cli")
     try:
         yield Tools(settings, stores, utc_now, random.SystemRandom())
     finally:
@@ -96,8 +95,12 @@ def check_writable(data_dir: "Path") -> None:
 async def first_run(tools: Tools) -> "FirstRun":
     """Make the first things, or return what was made before, under the data directory's lock."""
     from shared.adapters.first_run_file import FirstRunFile
+    from shared.adapters.opening import found_installation
     from shared.flow.initialize import initialize
 
+    # The secrets are written here, whichever backend holds the rest.
+    check_writable(tools.settings.data_dir)
+    found_installation(tools.settings, caller="cli")
     file = FirstRunFile(tools.settings.data_dir)
     async with file.locked():
         return await initialize(

@@ -1,4 +1,4 @@
-"""Builds what the parts of standalone need, on the embedded adapters."""
+"""Builds what the parts of standalone need, on the configured backend."""
 
 import random
 from collections.abc import Awaitable, Callable
@@ -28,11 +28,12 @@ async def first_run(settings: Settings) -> FirstRun:
         InvalidValue: the master key is malformed or not this store's.
     """
     from shared.adapters.clock import utc_now
-    from shared.adapters.embedded.opening import close_stores, open_stores
     from shared.adapters.first_run_file import FirstRunFile
+    from shared.adapters.opening import close_stores, found_installation, open_stores
 
-    stores = open_stores(settings)
+    stores = open_stores(settings, caller="cli")
     try:
+        found_installation(settings, caller="cli")
         file = FirstRunFile(settings.data_dir)
         async with file.locked():
             return await initialize(
@@ -128,17 +129,18 @@ class Consumers:
 def build_consumers(settings: Settings) -> Consumers:
     """Return the consumers' queue and functions; their writes give way to those of the doors."""
     from shared.adapters.clock import utc_now
-    from shared.adapters.embedded.opening import close_stores, open_embedded
+    from shared.adapters.opening import close_stores, open_stores
+    from shared.adapters.opening import prune as prune_stores
 
-    # Before the functions' own wiring, which then finds this store open.
-    opened = open_embedded(settings, background=True)
+    # Before the functions' own wiring, which then finds an embedded store open.
+    stores = open_stores(settings, caller="consumers", background=True)
     from functions.events.handler import handler as events_handler
     from functions.scheduled.handler import handler as scheduled_handler
 
     async def prune(now: datetime) -> int:
-        return await opened.records.prune(now, PRUNED_AT_ONCE) + await opened.bodies.prune(now, PRUNED_AT_ONCE)
+        return await prune_stores(settings, now, PRUNED_AT_ONCE)
 
-    return Consumers(utc_now, opened.stores.events, events_handler, scheduled_handler, prune, close_stores)
+    return Consumers(utc_now, stores.events, events_handler, scheduled_handler, prune, close_stores)
 
 
 def edgepost_version() -> str:

@@ -12,6 +12,6 @@ def services() -> Events:
     """Return the event log on the configured backend."""
     settings = Settings.from_env(os.environ)
     # Imported here: a function must not load the adapters of the other backend.
-    from shared.adapters.embedded.opening import open_stores
+    from shared.adapters.opening import open_stores
 
-    return Events(open_stores(settings).records)
+    return Events(open_stores(settings, caller="events").records)

@@ -24,9 +24,9 @@ from smtp_node.deliver.worker import Worker
 def build_worker(settings: Settings) -> Worker:
     """Return a worker on the configured backend; call it inside a running event loop."""
     # Imported here: a node must not load the adapters of the other backend.
-    from shared.adapters.embedded.opening import open_stores
+    from shared.adapters.opening import open_stores
 
-    stores = open_stores(settings)
+    stores = open_stores(settings, caller="deliver")
     rng = PooledRandom()
     pool = Pool(TLSContexts())
     sender = Sender(

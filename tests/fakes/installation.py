@@ -4,7 +4,7 @@ import random
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
-from shared.adapters.embedded.master_key import MasterKeyring
+from shared.adapters.keyring import MasterKeyring
 from shared.domain.job import Job
 from shared.domain.message import Message, Origin, Via
 from shared.domain.submission import Accepted, Submission

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from shared.adapters.embedded.master_key import MasterKeyring
 from shared.adapters.first_run_file import FirstRunFile
+from shared.adapters.keyring import MasterKeyring
 from shared.domain.errors import InvalidValue, StorageUnavailable
 from shared.domain.tenancy import CredentialType
 from shared.flow.initialize import FirstRun, initialize, is_initialized

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import cast
 
 from shared.adapters.clock import utc_now
-from shared.adapters.embedded.master_key import MasterKeyring, load_master_key
+from shared.adapters.embedded.master_key import load_master_key
 from shared.adapters.embedded.schema import Durability
 from shared.adapters.embedded.sqlite_bodies import SQLiteBodies
 from shared.adapters.embedded.sqlite_queue import SQLiteQueue
 from shared.adapters.embedded.sqlite_records import SQLiteRecords
 from shared.adapters.embedded.store import SQLiteStore
+from shared.adapters.keyring import MasterKeyring
 from shared.ports import Stores
 from shared.settings import Settings
 

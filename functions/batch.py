@@ -1,0 +1,55 @@
+"""Batches of a queue that are done in one go; what fails is reported item by item and comes again.
+
+Powertools for AWS Lambda reads the records: one that cannot be read fails alone,
+whatever is wrong with it.  All the others are then done together, because one
+write for many costs less than many (docs/decisions/0011).
+"""
+
+import logging
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType
+from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+
+from shared.domain.errors import Unavailable
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+def in_one_go(
+    event: Mapping[str, Any], *, read: Callable[[str], T], do: Callable[[Sequence[T]], object]
+) -> dict[str, Any]:
+    """Read each record of an SQS event and do all of them together.
+
+    Args:
+        event: as Lambda gives it.
+        read: makes an item of a record's body; whatever it raises fails that record only.
+        do: does all items that could be read; ``Unavailable`` fails all of them, and any
+            other error is raised, so that Lambda repeats the whole batch.
+
+    Returns:
+        ``{"batchItemFailures": […]}`` (AWS: ReportBatchItemFailures).
+    """
+
+    def read_one(record: SQSRecord) -> T:
+        try:
+            return read(record.body)
+        except Exception:
+            # Ends as a dead letter, where somebody can look at it.
+            log.exception("record_unreadable", extra={"record": record.message_id})
+            raise
+
+    processor = BatchProcessor(EventType.SQS, raise_on_entire_batch_failure=False)
+    with processor(event["Records"], handler=read_one) as batch:
+        readable = [(item, record) for outcome, item, record in batch.process() if outcome == "success"]
+        try:
+            do([item for item, _ in readable])
+        except Unavailable:
+            log.warning("batch_failed", exc_info=True, extra={"records": len(readable)})
+            for _, record in readable:
+                batch.failure_handler(SQSRecord(record), sys.exc_info())
+    return dict(processor.response())
