@@ -26,6 +26,7 @@ async def status(tools: "Tools") -> Answer:
         "queues": [
             *[await _depth(f"work {pool}", queue) for pool, queue in tools.stores.work.items()],
             await _depth("events", tools.stores.events),
+            await _depth("webhooks", tools.stores.webhooks),
         ],
     }
     return Answer(document, failed=health != "OK")

@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from shared.domain.errors import StorageUnavailable
-from shared.ports import Clock, Resolver, Stores
+from shared.network import Resolver
+from shared.ports import Clock, Stores
 from shared.settings import Settings
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from shared.flow.accept import Acceptance
     from shared.flow.initialize import FirstRun
     from shared.flow.settle import Settling
+    from shared.flow.webhook_request import Requests
     from shared.ports import TokenKeyStore
 
 
@@ -48,6 +50,19 @@ class Tools:
 
         records = self.stores.records
         return Settling(self.stores, Messages(records), Schedule(records), self.settings, self.rng)
+
+    @contextlib.asynccontextmanager
+    async def requests(self) -> "AsyncIterator[Requests]":
+        """Return what signs and sends webhooks, for the time of a block."""
+        from shared.adapters.http_out import AiohttpOut
+        from shared.flow.webhook_request import Requests
+        from shared.store.postal_key import PostalKey
+
+        http = AiohttpOut(self.resolver(), allowed=self.settings.allow_networks.http)
+        try:
+            yield Requests(http, self.stores.keyring, PostalKey(self.stores.records, self.stores.keyring))
+        finally:
+            await http.close()
 
     def resolver(self) -> Resolver:
         """Return the DNS."""

@@ -341,50 +341,13 @@ class Stores:
 
     events: Queue
     keyring: Keyring
+    webhooks: Queue
+    """Parcels of notices, each for one endpoint."""
     uploads: Uploads
 
 
 Clock: TypeAlias = Callable[[], datetime]
 """Returns the present moment, aware and in UTC."""
-
-
-@dataclass(frozen=True, slots=True)
-class MXHost:
-    """One mail exchanger from the DNS (RFC 5321 §5.1); ``name`` without final dot."""
-
-    preference: int
-    name: str
-
-
-class Resolver(Protocol):
-    """DNS look-ups; answers are cached for as long as their TTL allows.
-
-    Raises, every method: ``LookupFailed`` (shared.domain.dns) when the DNS gave no
-    answer (timeout, SERVFAIL): not knowing is temporary.
-    """
-
-    async def mx(self, domain: str) -> Sequence[MXHost] | None:
-        """Return the MX set in any order; empty if none; None if the domain does not exist.
-
-        A null MX (RFC 7505) is one host with an empty name.
-        """
-        ...
-
-    async def addresses(self, host: str, *, ipv6: bool = True) -> Sequence[str]:
-        """Return the host's A and, if wanted, AAAA addresses; empty if it has none."""
-        ...
-
-    async def txt(self, name: str) -> Sequence[str]:
-        """Return the TXT records of a name, the strings of each joined; empty if none."""
-        ...
-
-    async def cname(self, name: str) -> str | None:
-        """Return what the name itself is an alias of, without final dot, or None."""
-        ...
-
-    async def pointer(self, address: str) -> str | None:
-        """Return the PTR name of an address without final dot, or None."""
-        ...
 
 
 class TokenKeyStore(Protocol):

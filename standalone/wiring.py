@@ -61,7 +61,7 @@ async def check_store(settings: Settings) -> None:
         StorageUnavailable: it cannot be opened, or is of a newer version.
         InvalidValue: the master key is malformed or not this store's.
     """
-    from shared.adapters.embedded.opening import close_stores, open_stores
+    from shared.adapters.opening import close_stores, open_stores
 
     stores = open_stores(settings)
     try:
@@ -83,7 +83,9 @@ def build_front(context: Context) -> "Front":
     from standalone.scrape import Sources
 
     made = services()
-    queues = {"events": made.stores.events} | {f"work-{pool}": each for pool, each in made.stores.work.items()}
+    queues = {"events": made.stores.events, "webhooks": made.stores.webhooks} | {
+        f"work-{pool}": each for pool, each in made.stores.work.items()
+    }
     return Front(
         api=build_app(made),
         health=Health(made.stores.records, clock=made.clock),
@@ -123,7 +125,7 @@ def _tracking_front(context: Context, stores: Stores, clock: Clock) -> "Tracking
 def build_node_front(context: Context) -> "Front":
     """Return a node's HTTP application: health and figures, and no API behind them."""
     from shared.adapters.clock import utc_now
-    from shared.adapters.embedded.opening import open_stores
+    from shared.adapters.opening import open_stores
     from shared.store.directory import Directory
     from standalone.front import Front, nothing_else
     from standalone.health import Health
@@ -136,7 +138,8 @@ def build_node_front(context: Context) -> "Front":
         directory=Directory(stores.records, clock=utc_now),
         records=stores.records,
         settings=context.settings,
-        sources=Sources(context.run_dir, {f"work-{pool}": queue for pool, queue in stores.work.items()}),
+        # The queues belong to the installation: on AWS CloudWatch shows them, and a node may not ask for their depth.
+        sources=Sources(context.run_dir, {}),
         meter=context.meter,
         version=edgepost_version(),
     )
@@ -149,13 +152,15 @@ class Consumers:
     clock: Clock
     events_queue: Queue
     events_handler: Handler
+    webhooks_queue: Queue
+    webhooks_handler: Handler
     scheduled_handler: Handler
     prune: Callable[[datetime], Awaitable[int]]
     close: Callable[[], None]
 
 
 def build_consumers(settings: Settings) -> Consumers:
-    """Return the consumers' queue and functions; their writes give way to those of the doors."""
+    """Return the consumers' queues and functions; their writes give way to those of the doors."""
     from shared.adapters.clock import utc_now
     from shared.adapters.opening import close_stores, open_stores
     from shared.adapters.opening import prune as prune_stores
@@ -164,11 +169,21 @@ def build_consumers(settings: Settings) -> Consumers:
     stores = open_stores(settings, caller="consumers", background=True)
     from functions.events.handler import handler as events_handler
     from functions.scheduled.handler import handler as scheduled_handler
+    from functions.webhooks.handler import handler as webhooks_handler
 
     async def prune(now: datetime) -> int:
         return await prune_stores(settings, now, PRUNED_AT_ONCE)
 
-    return Consumers(utc_now, stores.events, events_handler, scheduled_handler, prune, close_stores)
+    return Consumers(
+        clock=utc_now,
+        events_queue=stores.events,
+        events_handler=events_handler,
+        webhooks_queue=stores.webhooks,
+        webhooks_handler=webhooks_handler,
+        scheduled_handler=scheduled_handler,
+        prune=prune,
+        close=close_stores,
+    )
 
 
 def edgepost_version() -> str:

@@ -19,6 +19,7 @@ from shared.domain.names import (
 from shared.domain.tenancy import Mode, Organization, Server, Shards
 from shared.flow.credentials import remove_credentials
 from shared.flow.domains import remove_domains
+from shared.flow.endpoints import remove_endpoints
 from shared.flow.track_domains import remove_track_domains
 from shared.ports import Records
 from shared.store.organizations import Organizations
@@ -195,7 +196,7 @@ async def unsuspend_server(permalink: str, *, records: Records) -> Server:
 
 
 async def delete_server(permalink: str, *, typed_name: str, records: Records) -> None:
-    """Remove a server with its credentials and domains; its messages expire by themselves.
+    """Remove a server with its credentials, domains and webhooks; its messages expire by themselves.
 
     Args:
         permalink: which one.
@@ -216,6 +217,7 @@ async def remove_server(server: Server, *, records: Records) -> None:
     await remove_credentials(server, records=records)
     await remove_track_domains(server, records=records)
     await remove_domains(server, records=records)
+    await remove_endpoints(server.id, records=records)
     await Servers(records).remove(server)
 
 

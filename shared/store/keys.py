@@ -18,6 +18,9 @@
 | whose a tracking host is | ``track-host#{name}`` | ``-`` |
 | suspended server | ``suspended`` | server id |
 | message | ``message#{server}#{direction}#{hour}#{shard}`` | id |
+| webhook endpoint | ``server#{id}`` | ``endpoint#{id}`` |
+| parcel of notices for an endpoint | ``parcels#{server}#{endpoint}`` | moment it was packed, its id |
+| Postal's signing key | ``installation`` | ``postal-key`` |
 | held message of a server | ``held#{server}`` | id |
 | idempotency reservation | ``reservation#{server}#{key hash}`` | ``-`` |
 | schedule entry | ``due#{minute}#{shard}`` | due, server, id, attempt, kind |
@@ -25,6 +28,10 @@
 | event | ``events#{server}#{hour of the message}#{shard}`` | message, attempt, kind, subject |
 | page of the event log | ``log#{server}#{day}#{shard}`` | flush: recording time, shard, random |
 | counters of an hour | ``counters#{server}#{day}`` | hour, shard |
+| suppression | ``suppression#{s or o}#{server or organization}#{shard}`` | address, or ``{address}#{stream}`` |
+| hard failure of late | ``hard-failure#{server}#{shard}`` | address |
+| report taken in | ``report#{kind}#{hash of reporter, id and domain}`` | ``-`` |
+| sums of reports | ``reports#{domain}`` | ``{kind}#{day}`` |
 
 All numbers in sort keys are zero-padded, so that text order is number order.
 
@@ -36,13 +43,17 @@ tests/unit/test_hot_keys.py has the proof at 10,000 messages a second.
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from zlib import crc32
 
 from shared.domain.event import Event, EventKind
 from shared.domain.ids import EPOCH, RANDOM_BITS, MessageId, ServerId
 from shared.domain.message import Direction
-from shared.domain.moments import from_ms
+from shared.domain.moments import from_ms, to_ms
 from shared.domain.tenancy import Server, Shards, shards_at
 from shared.ports import Key
+
+SUPPRESSION_SHARDS = 16
+"""Partitions of one owner's suppressions: a million are written at more than one partition's pace."""
 
 MS_PER_HOUR = 3_600_000
 SCHEDULE_SHARDS = 4
@@ -140,6 +151,21 @@ def _hour_and_shard(shards: Sequence[Shards], message_id: int) -> tuple[int, int
     return milliseconds // MS_PER_HOUR, shard
 
 
+def endpoint_key(server_id: int, endpoint_id: int) -> Key:
+    """Return where a webhook endpoint lies, among the things of its server."""
+    return Key(f"server#{server_id}", f"endpoint#{endpoint_id:010d}")
+
+
+def parcel_key(server_id: int, endpoint_id: int, packed_at: datetime, parcel_id: str) -> Key:
+    """Return where it is noted what became of a parcel."""
+    return Key(f"parcels#{server_id}#{endpoint_id}", f"{to_ms(packed_at):013d}#{parcel_id}")
+
+
+def postal_key_key() -> Key:
+    """Return where the key lies that signs as Postal does."""
+    return Key("installation", "postal-key")
+
+
 def held_key(server_id: int, message_id: int) -> Key:
     """Return where a held message stands in its server's list."""
     return Key(f"held#{server_id}", f"{message_id:016d}")
@@ -220,3 +246,38 @@ def flushed_at(flush: str) -> datetime:
 def counters_key(server_id: int, at: datetime, shard: int = 0) -> Key:
     """Return where some of the counters of the hour of that moment lie."""
     return Key(f"counters#{server_id}#{at:%Y%m%d}", f"{at:%H}#{shard:03d}")
+
+
+def suppression_partition(owner: str, owner_id: int, shard: int) -> str:
+    """Return a partition of an owner's suppressions; the owner is ``s`` for a server or ``o`` for an organization."""
+    return f"suppression#{owner}#{owner_id}#{shard}"
+
+
+def suppression_key(owner: str, owner_id: int, address: str, stream: str = "") -> Key:
+    """Return where a suppression lies; the address is folded, and no domain has a ``#`` in it."""
+    sort = f"{address}#{stream}" if stream else address
+    return Key(suppression_partition(owner, owner_id, _address_shard(address)), sort)
+
+
+def hard_failure_key(server_id: int, address: str) -> Key:
+    """Return where the latest hard failure of an address is noted."""
+    return Key(f"hard-failure#{server_id}#{_address_shard(address)}", address)
+
+
+def _address_shard(address: str) -> int:
+    return crc32(address.encode("utf-8", "surrogatepass")) % SUPPRESSION_SHARDS
+
+
+def report_key(kind: str, name_hash: str) -> Key:
+    """Return where it is noted that a report was taken in."""
+    return Key(f"report#{kind}#{name_hash}", "-")
+
+
+def report_sums_key(domain: str, kind: str, at: datetime) -> Key:
+    """Return where the sums of a domain's reports of one day lie."""
+    return Key(report_sums_partition(domain), f"{kind}#{at:%Y%m%d}")
+
+
+def report_sums_partition(domain: str) -> str:
+    """Return where the sums of a domain's reports lie."""
+    return f"reports#{domain}"

@@ -27,6 +27,7 @@ _USUAL: Item = {
     "track_clicks": None,
     "credential": None,
     "bounce": False,
+    "test": False,
     "failures": 0,
     "claims": 0,
     "fence": 0,
@@ -62,6 +63,7 @@ def message_item(message: Message) -> Item:
         "track_clicks": message.track_clicks,
         "credential": message.credential_id,
         "bounce": message.bounce,
+        "test": message.test_mode,
         "status": message.status.value,
         "held": message.held,
         "attempt": message.attempt,
@@ -117,6 +119,7 @@ def message_of(item: Item) -> Message:
         domain=stored["domain"],
         credential_id=None if stored["credential"] is None else CredentialId(stored["credential"]),
         bounce=stored["bounce"],
+        test_mode=stored["test"],
         last_delivery_at=from_ms_or_none(stored["last_at"]),
     )
 
