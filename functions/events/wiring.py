@@ -5,6 +5,7 @@ import os
 
 from shared.flow.record import Recording
 from shared.settings import Settings
+from shared.store.busy_servers import BusyServers
 from shared.store.directory import Directory
 from shared.store.event_flushes import Flushes
 
@@ -20,4 +21,6 @@ def services() -> Recording:
 
     records = open_stores(settings, caller="events").records
     flushes = Flushes(records, clock=utc_now, rng=PooledRandom(), kept=settings.event_retention)
-    return Recording(flushes, Directory(records, clock=utc_now))
+    # Only DynamoDB's partitions have a limit to stay below.
+    busy = BusyServers(records) if settings.backend == "aws" else None
+    return Recording(flushes, Directory(records, clock=utc_now), busy)
