@@ -98,6 +98,11 @@ class Settings:
     http_port: int = setting("8080", "Port of the API, health and metrics.", form.integer(0, 65535))
     public_url: str = setting("http://localhost:8080", "URL under which users reach the API.", form.URL)
     trusted_proxies: tuple[Network, ...] = setting("", "Networks whose X-Forwarded-For counts.", form.NETWORKS)
+    edge_proxy: str = setting(
+        "none",
+        "What stands before the tracking functions on AWS: `cloudfront` makes its headers for host and client count.",
+        form.one_of("none", "cloudfront"),
+    )
     admin_token: str = setting("", "Bearer token of the management API. Empty: made at first start.", form.TOKEN)
     metrics_token: str = setting("", "Bearer token of `/metrics`. Empty: made at first start.", form.TOKEN)
 
