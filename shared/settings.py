@@ -67,6 +67,7 @@ class Settings:
     bodies_table: str = setting("", "DynamoDB table of small bodies. Empty: the stack's output.", form.TEXT)
     bodies_bucket: str = setting("", "S3 bucket of large bodies. Empty: the stack's output.", form.TEXT)
     events_queue: str = setting("", "URL of the SQS queue of events. Empty: the stack's output.", form.TEXT)
+    webhooks_queue: str = setting("", "URL of the SQS queue of webhooks. Empty: the stack's output.", form.TEXT)
     work_queues: tuple[tuple[str, str], ...] = setting(
         "", "URLs of the SQS queues of jobs, one for each IP pool. Empty: the stack's output.", form.QUEUES
     )
@@ -175,6 +176,12 @@ class Settings:
         "5m", "Wait after the first soft failure.", form.span(timedelta(seconds=10), timedelta(days=1))
     )
     retry_growth: float = setting("1.3", "Factor by which each further wait grows.", form.number(1, 5))
+    accepted_events: str = setting(
+        "subscribed",
+        "Whether an accepted message is an event: `subscribed`, if an endpoint of its server wants to be told;"
+        " `always` or `never`. Each event costs a row of the log.",
+        form.one_of("subscribed", "always", "never"),
+    )
     hold_expiry: timedelta = setting(
         "7d", "How long a held message waits for release.", form.span(timedelta(minutes=1), timedelta(days=365))
     )

@@ -83,6 +83,7 @@ def stores_of(
         bodies=bodies,
         work={pool: queue(url) for pool, url in names.work_queues.items()},
         events=queue(names.events_queue),
+        webhooks=queue(names.webhooks_queue),
         keyring=LateKeyring(
             (lambda: decoded_master_key(given, "the master key in the settings")) if given else master_key.read
         ),
