@@ -5,7 +5,7 @@ from typing import Any
 
 from shared.domain.endpoint import Endpoint
 from shared.domain.event_names import event_name
-from shared.ports import HTTPAnswer
+from shared.network import HTTPAnswer
 from shared.store.parcels import Tried
 
 SHOWN_BYTES = 500

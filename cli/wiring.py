@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from shared.domain.errors import StorageUnavailable
-from shared.ports import Clock, Resolver, Stores
+from shared.network import Resolver
+from shared.ports import Clock, Stores
 from shared.settings import Settings
 
 if TYPE_CHECKING:

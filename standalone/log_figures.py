@@ -27,6 +27,8 @@ WORKER_ERRORS = (
     "job_unreadable",
     "queue_receive_failed",
     "settle_failed",
+    "storage_unwell",
+    "taking_stopped",
 )
 
 

@@ -109,7 +109,8 @@ def build_node_front(context: Context) -> "Front":
         directory=Directory(stores.records, clock=utc_now),
         records=stores.records,
         settings=context.settings,
-        sources=Sources(context.run_dir, {f"work-{pool}": queue for pool, queue in stores.work.items()}),
+        # The queues belong to the installation: on AWS CloudWatch shows them, and a node may not ask for their depth.
+        sources=Sources(context.run_dir, {}),
         meter=context.meter,
         version=edgepost_version(),
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from shared.flow.hand_on import HandingOn
 from shared.flow.record import Recording
 from shared.settings import Settings
+from shared.store.busy_servers import BusyServers
 from shared.store.directory import Directory
 from shared.store.endpoints import Endpoints
 from shared.store.event_flushes import Flushes
@@ -33,7 +34,9 @@ def services() -> Services:
     stores = open_stores(settings, caller="events")
     records, directory = stores.records, Directory(stores.records, clock=utc_now)
     flushes = Flushes(records, clock=utc_now, rng=PooledRandom(), kept=settings.event_retention)
+    # Only DynamoDB's partitions have a limit to stay below.
+    busy = BusyServers(records) if settings.backend == "aws" else None
     return Services(
-        Recording(flushes, directory),
+        Recording(flushes, directory, busy),
         HandingOn(Endpoints(records), directory, Messages(records), stores.webhooks),
     )

@@ -30,7 +30,7 @@ from dns.rdtypes.ANY.TXT import TXT
 from shared.domain.addresses import domain_name
 from shared.domain.dns import LookupFailed
 from shared.domain.errors import InvalidValue
-from shared.ports import MXHost
+from shared.network import MXHost
 
 MAX_CNAMES = 8
 UDP_PAYLOAD = 1232

@@ -27,7 +27,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 
 from shared.domain.dns import LookupFailed
 from shared.domain.networks import may_reach
-from shared.ports import MAX_ANSWER_BYTES, HTTPAnswer, Resolver
+from shared.network import MAX_ANSWER_BYTES, HTTPAnswer, Resolver
 from shared.settings import Network
 
 MAX_CONNECTIONS = 200

@@ -85,9 +85,8 @@ class _Request:
     key: str
     """Idempotency key; empty for none."""
 
-    @property
-    def server(self) -> Server:
-        return self.submission.tenant.server
+    server: Server
+    """The tenant's, with the shards of this moment."""
 
 
 async def accept(submission: Submission, *, using: Acceptance, now: datetime) -> Accepted:
@@ -126,7 +125,18 @@ async def _examine(submission: Submission, *, using: Acceptance, now: datetime) 
     letter = read_letter(submission.raw, now=now, new_message_id=f"{unique}@{using.settings.return_path_domain}")
     domain = await check_sender(letter.head, submission.tenant, using.directory)
     key = submission.idempotency_key or letter.idempotency_key
-    return _Request(submission, letter, domain, recipients, key)
+    server = await _with_present_shards(submission.tenant.server, using.directory)
+    return _Request(submission, letter, domain, recipients, key, server)
+
+
+async def _with_present_shards(server: Server, directory: Directory) -> Server:
+    """Return the server as it spreads its messages now.
+
+    An SMTP client may have begun its message minutes ago; in a partition where
+    nobody looks for it, what was promised would be lost.
+    """
+    present = await directory.server(server.id)
+    return server if present is None else replace(server, shards=present.shards)
 
 
 def _reserve(request: _Request, *, using: Acceptance, now: datetime) -> Reservation:

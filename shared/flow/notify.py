@@ -34,7 +34,8 @@ from shared.domain.webhook_retry import DISABLED_AFTER, MOST_RETRY_AFTER, WAITS,
 from shared.flow.hand_on import group_of
 from shared.flow.lanes import Lane, Lanes
 from shared.flow.webhook_request import Requests
-from shared.ports import MAX_DELAY, Clock, HTTPAnswer, Item, Outgoing, Queue
+from shared.network import HTTPAnswer
+from shared.ports import MAX_DELAY, Clock, Item, Outgoing, Queue
 from shared.settings import Settings
 from shared.store.endpoints import Endpoints
 from shared.store.parcels import Parcels, ParcelState, Tried

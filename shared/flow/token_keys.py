@@ -61,7 +61,7 @@ def rotate_keys(store: TokenKeyStore, random_bytes: Callable[[int], bytes]) -> T
     raise StorageUnavailable("the token keys could not be rotated: others were writing them")
 
 
-class Signing:
+class TokenSource:
     """The tokens of a process that lives long: keys are made when first needed, and read again now and then."""
 
     def __init__(self, store: TokenKeyStore, *, clock: Clock, random_bytes: Callable[[int], bytes]) -> None:

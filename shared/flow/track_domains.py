@@ -10,7 +10,8 @@ from shared.domain.errors import InvalidValue, NameTaken, NotFound, NotPermitted
 from shared.domain.names import check_typed_name
 from shared.domain.tenancy import Scope, Server
 from shared.domain.tracking import TrackDomain, checked_excluded, host_of
-from shared.ports import Records, Resolver
+from shared.network import Resolver
+from shared.ports import Records
 from shared.settings import Settings
 from shared.store.domains import Domains
 from shared.store.track_domains import MOST, TrackDomains

@@ -11,7 +11,8 @@ from shared.domain.postal_signature import PostalSigner, new_private_key
 from shared.domain.webhook_payload import webhook_body
 from shared.domain.webhook_signature import signature_headers
 from shared.flow.endpoints import headers_of, secrets_of
-from shared.ports import HTTPAnswer, HTTPOut, Keyring
+from shared.network import HTTPAnswer, HTTPOut
+from shared.ports import Keyring
 from shared.store.postal_key import PostalKey
 
 USER_AGENTS = {Dialect.EDGEPOST: "Edgepost-Webhooks/1", Dialect.POSTAL: "Postal/3.3.6 Edgepost-Webhooks/1"}

@@ -9,7 +9,8 @@ from shared.domain.event_names import kind_named
 from shared.domain.sample_event import sample_notice
 from shared.domain.tenancy import Server, Tenant
 from shared.flow.webhook_request import Requests
-from shared.ports import HTTPAnswer, Records
+from shared.network import HTTPAnswer
+from shared.ports import Records
 from shared.store.organizations import Organizations
 
 

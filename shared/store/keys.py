@@ -28,6 +28,11 @@
 | event | ``events#{server}#{hour of the message}#{shard}`` | message, attempt, kind, subject |
 | page of the event log | ``log#{server}#{day}#{shard}`` | flush: recording time, shard, random |
 | counters of an hour | ``counters#{server}#{day}`` | hour, shard |
+| busy server | ``busy`` | server id |
+| suppression | ``suppression#{s or o}#{server or organization}#{shard}`` | address, or ``{address}#{stream}`` |
+| hard failure of late | ``hard-failure#{server}#{shard}`` | address |
+| report taken in | ``report#{kind}#{hash of reporter, id and domain}`` | ``-`` |
+| sums of reports | ``reports#{domain}`` | ``{kind}#{day}`` |
 
 All numbers in sort keys are zero-padded, so that text order is number order.
 
@@ -39,6 +44,7 @@ tests/unit/test_hot_keys.py has the proof at 10,000 messages a second.
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from zlib import crc32
 
 from shared.domain.event import Event, EventKind
 from shared.domain.ids import EPOCH, RANDOM_BITS, MessageId, ServerId
@@ -46,6 +52,9 @@ from shared.domain.message import Direction
 from shared.domain.moments import from_ms, to_ms
 from shared.domain.tenancy import Server, Shards, shards_at
 from shared.ports import Key
+
+SUPPRESSION_SHARDS = 16
+"""Partitions of one owner's suppressions: a million are written at more than one partition's pace."""
 
 MS_PER_HOUR = 3_600_000
 SCHEDULE_SHARDS = 4
@@ -238,3 +247,43 @@ def flushed_at(flush: str) -> datetime:
 def counters_key(server_id: int, at: datetime, shard: int = 0) -> Key:
     """Return where some of the counters of the hour of that moment lie."""
     return Key(f"counters#{server_id}#{at:%Y%m%d}", f"{at:%H}#{shard:03d}")
+
+
+def busy_key(server_id: int) -> Key:
+    """Return where it stands that a server is busy, and how busy it was."""
+    return Key("busy", f"{server_id:010d}")
+
+
+def suppression_partition(owner: str, owner_id: int, shard: int) -> str:
+    """Return a partition of an owner's suppressions; the owner is ``s`` for a server or ``o`` for an organization."""
+    return f"suppression#{owner}#{owner_id}#{shard}"
+
+
+def suppression_key(owner: str, owner_id: int, address: str, stream: str = "") -> Key:
+    """Return where a suppression lies; the address is folded, and no domain has a ``#`` in it."""
+    sort = f"{address}#{stream}" if stream else address
+    return Key(suppression_partition(owner, owner_id, _address_shard(address)), sort)
+
+
+def hard_failure_key(server_id: int, address: str) -> Key:
+    """Return where the latest hard failure of an address is noted."""
+    return Key(f"hard-failure#{server_id}#{_address_shard(address)}", address)
+
+
+def _address_shard(address: str) -> int:
+    return crc32(address.encode("utf-8", "surrogatepass")) % SUPPRESSION_SHARDS
+
+
+def report_key(kind: str, name_hash: str) -> Key:
+    """Return where it is noted that a report was taken in."""
+    return Key(f"report#{kind}#{name_hash}", "-")
+
+
+def report_sums_key(domain: str, kind: str, at: datetime) -> Key:
+    """Return where the sums of a domain's reports of one day lie."""
+    return Key(report_sums_partition(domain), f"{kind}#{at:%Y%m%d}")
+
+
+def report_sums_partition(domain: str) -> str:
+    """Return where the sums of a domain's reports lie."""
+    return f"reports#{domain}"

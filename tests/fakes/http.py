@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 
-from shared.ports import HTTPAnswer
+from shared.network import HTTPAnswer
 
 
 @dataclass(frozen=True, slots=True)

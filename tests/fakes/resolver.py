@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from shared.domain.dns import LookupFailed
-from shared.ports import MXHost
+from shared.network import MXHost
 
 
 class FakeResolver:

@@ -16,7 +16,8 @@ from shared.domain.webhook_retry import DISABLED_AFTER, TRIPS_AFTER, WAITS
 from shared.flow.endpoints import EndpointChanges, rotate_secret, update_endpoint
 from shared.flow.lanes import MOST_INSIDE
 from shared.flow.notify import LEASE, notify
-from shared.ports import HTTPAnswer, Outgoing
+from shared.network import HTTPAnswer
+from shared.ports import Outgoing
 from shared.store.keys import endpoint_key
 from tests.fakes.eventually import eventually
 from tests.fakes.http import FakeHTTP, Posted, answer

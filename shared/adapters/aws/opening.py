@@ -14,6 +14,7 @@ from shared.adapters.aws.bodies import DynamoDBAndS3Bodies
 from shared.adapters.aws.dynamodb import DynamoDB
 from shared.adapters.aws.dynamodb_records import DynamoDBRecords
 from shared.adapters.aws.master_key import LateKeyring, SSMMasterKey
+from shared.adapters.aws.s3_uploads import S3Uploads
 from shared.adapters.aws.session import Clients, Patience
 from shared.adapters.aws.sqs_queue import SQSQueue, Windows
 from shared.adapters.aws.stack import Names, names_of
@@ -87,6 +88,7 @@ def stores_of(
         keyring=LateKeyring(
             (lambda: decoded_master_key(given, "the master key in the settings")) if given else master_key.read
         ),
+        uploads=S3Uploads(clients, threads, bucket=names.bodies_bucket, clock=clock),
     )
 
 

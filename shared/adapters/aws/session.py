@@ -8,6 +8,7 @@
 Credentials, region and endpoint are the SDK's own affair (AWS_ENDPOINT_URL for an emulator).
 """
 
+import re
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -76,6 +77,17 @@ class Clients:
         return self._client("s3", self._patience.read_body)
 
     @property
+    def s3_signing(self) -> Any:  # noqa: ANN401
+        """The client that signs addresses of S3 for others.
+
+        By default they would have the old signature, which covers no length, and the global
+        host, whose redirects to other regions a client that PUTs does not follow.
+        """
+        amazon = re.search(r"\.amazonaws\.com(\.cn)?$", self.s3.meta.endpoint_url)
+        style = {"addressing_style": "virtual" if amazon else "path"}
+        return self._client("s3", self._patience.read_body, name="s3-signing", signature_version="s3v4", s3=style)
+
+    @property
     def ssm(self) -> Any:  # noqa: ANN401
         """The client for secrets."""
         return self._client("ssm", self._patience.read)
@@ -85,8 +97,10 @@ class Clients:
         """The client for a stack's outputs."""
         return self._client("cloudformation", self._patience.read)
 
-    def _client(self, service: str, read: timedelta, *, tries: int = 0) -> Any:  # noqa: ANN401
-        if (made := self._made.get(service)) is not None:
+    # Any: further options are those of botocore's Config.
+    def _client(self, service: str, read: timedelta, *, tries: int = 0, name: str = "", **options: Any) -> Any:  # noqa: ANN401
+        name = name or service
+        if (made := self._made.get(name)) is not None:
             return made
         config = Config(
             user_agent_appid=f"edgepost-{self._caller}",
@@ -97,15 +111,16 @@ class Clients:
             tcp_keepalive=True,
             # What is sent is typed here; the SDK's check costs as much as signing.
             parameter_validation=False,
+            **options,
         )
         # Making clients is not thread-safe, using them is (boto3 guide, "Multithreading").
         with _making:
-            if service not in self._made:
+            if name not in self._made:
                 made = _session().client(service, config=config)
                 if service != "s3":
                     made.meta.events.register("before-parse", _check_whole)
-                self._made[service] = made
-        return self._made[service]
+                self._made[name] = made
+        return self._made[name]
 
 
 _making = threading.Lock()
