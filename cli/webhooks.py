@@ -51,6 +51,10 @@ def create(
             rng=tools.rng,
             now=tools.now(),
         )
+        if dialect is Dialect.POSTAL:
+            # Its receiver may ask for the key before the first event comes.
+            async with tools.requests() as requests:
+                await requests.postal_signer()
         return Answer({"id": made.endpoint.id, "secret": made.secret}, said=KEEP_IT)
 
     run(work, as_json=as_json)

@@ -14,11 +14,10 @@ from shared.domain.errors import InvalidValue
 from shared.domain.event import EventKind
 from shared.domain.event_names import kind_named
 from shared.domain.event_schemas import event_schemas
-from shared.domain.postal_signature import new_private_key
 from shared.flow.hand_on import HandingOn, notices_of
 from shared.store.endpoints import Endpoints
 from shared.store.event_log import MAX_READ, EventLog, cursor_at
-from shared.store.postal_key import PostalKey
+from shared.store.published_keys import published_keys
 
 FIRST_READ = timedelta(days=1)
 """Where a reader begins who gives neither a cursor nor a moment."""
@@ -30,12 +29,11 @@ _LIMIT = Query(description="Events at most.", ge=1, le=MAX_READ)
 
 
 def events_router(services: Services) -> APIRouter:
-    """Return the routes; they keep nothing between requests but the signing key."""
+    """Return the routes; they keep nothing between requests."""
     router = APIRouter(tags=["Events"])
     records = services.stores.records
     event_log = EventLog(records, kept=services.settings.event_retention)
     using = HandingOn(Endpoints(records), services.directory, services.messages, services.stores.webhooks)
-    postal_key = PostalKey(records, services.stores.keyring)
 
     @router.get("/api/v2/events", summary="Read what happened, in the order of recording")
     async def read(
@@ -67,9 +65,9 @@ def events_router(services: Services) -> APIRouter:
 
     @router.get("/.well-known/jwks.json", summary="Public key of Postal's signatures")
     async def keys() -> Mapping[str, object]:
-        """Return the key with which requests in Postal's dialect are signed (RFC 7517)."""
+        """Return the key that signs requests in Postal's dialect (RFC 7517); none before the first such endpoint."""
         with told():
-            return (await postal_key.signer(new_private_key)).key_set()
+            return await published_keys(records)
 
     return router
 

@@ -11,11 +11,13 @@ import pytest
 from shared.domain.event import Event, EventKind
 from shared.domain.event_schemas import event_schemas
 from shared.domain.ids import ServerId
+from shared.domain.postal_signature import new_private_key
 from shared.flow.record import Recording, record
 from shared.flow.replay import Wanted, replay
 from shared.flow.servers import suspend_server
 from shared.store.event_flushes import READ_AFTER, Flushes
 from shared.store.event_log import EventLog
+from shared.store.postal_key import PostalKey
 from tests.fakes.api import API, api_over
 from tests.fakes.installation import Installation, install
 from tests.fakes.json_schema import problems
@@ -157,10 +159,13 @@ class TestDocuments:
 
     async def test_postals_key_is_published_and_stays(self, api: API) -> None:
         """Where Postal publishes it; a receiver keeps it for long (well_known_controller.rb)."""
-        first = (await api.client.get("/.well-known/jwks.json")).json()
-        second = (await api_over(api.here).client.get("/.well-known/jwks.json")).json()
+        records, keyring = api.here.records, api.here.stores.keyring
+        before = (await api.client.get("/.well-known/jwks.json")).json()
+        signers = [await PostalKey(records, keyring).signer(new_private_key) for _ in range(2)]
+        first = (await api.client.get("/.well-known/jwks.json", headers={"x-server-api-key": ""})).json()
 
-        assert first == second
+        assert before == {"keys": []}
+        assert first == signers[0].key_set() == signers[1].key_set()
         assert set(first["keys"][0]) == {"kty", "n", "e", "kid", "use", "alg"}
 
 
