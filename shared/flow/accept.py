@@ -26,12 +26,15 @@ from shared.domain.errors import (
     StillInProgress,
     StorageUnavailable,
     TooManyRecipients,
+    Unavailable,
 )
+from shared.domain.event import Event, EventKind
 from shared.domain.headers import Head
 from shared.domain.ids import ServerId, draw_ids, draw_token
 from shared.domain.job import Job, ToMX
 from shared.domain.letter import Letter, read_letter
 from shared.domain.message import Direction, Message
+from shared.domain.simulator import is_simulated
 from shared.domain.submission import MAX_RECIPIENTS, Accepted, AcceptedMessage, Submission
 from shared.domain.tenancy import Domain, Server, Tenant
 from shared.flow.queues import work_queue
@@ -247,6 +250,7 @@ async def _store(reservation: Reservation, request: _Request, *, using: Acceptan
     settled = replace(reservation, ids=[stored[written].id for written in reservation.recipients])
     if request.key:
         await using.reservations.finish(server.id, request.key, settled.ids)
+    await _tell(server, list(stored.values()), using=using, now=now)
     fields = {
         "message_id": settled.ids[0],
         "server_id": server.id,
@@ -280,12 +284,40 @@ def _messages(reservation: Reservation, request: _Request) -> dict[str, Message]
         domain=request.domain.name,
         credential_id=submission.credential.id,
         bounce=submission.bounce,
+        test_mode=submission.test_mode or letter.test_mode,
     )
     names = zip(reservation.recipients, reservation.ids, reservation.tokens, strict=True)
     return {
-        written: replace(first, id=message_id, token=token, rcpt_to=request.recipients[written])
+        written: replace(
+            first,
+            id=message_id,
+            token=token,
+            rcpt_to=request.recipients[written],
+            test_mode=first.test_mode or is_simulated(request.recipients[written]),
+        )
         for written, message_id, token in names
     }
+
+
+async def _tell(server: Server, messages: Sequence[Message], *, using: Acceptance, now: datetime) -> None:
+    """Put an event of each accepted message on the events queue, if anybody wants it.
+
+    Nothing may fail here any more: the messages are on their way, and a caller
+    who was told otherwise would send them again.
+    """
+    try:
+        if not await _wants_to_know(server, using):
+            return
+        events = [Event(EventKind.ACCEPTED, server.id, each.id, each.attempt, now) for each in messages]
+        await using.stores.events.send([Outgoing(each.to_json(), group=str(server.id)) for each in events])
+    except Unavailable:
+        log.warning("accepted_not_told", exc_info=True, extra={"server_id": server.id, "recipients": len(messages)})
+
+
+async def _wants_to_know(server: Server, using: Acceptance) -> bool:
+    if using.settings.accepted_events == "subscribed":
+        return await using.directory.tells_of_acceptance(server.id)
+    return using.settings.accepted_events == "always"
 
 
 def _job(message: Message) -> Outgoing:
