@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli import credentials, domains, messages, organizations, servers
+from cli import credentials, domains, messages, organizations, servers, suppressions
 from cli.options import AsJSON, Permalink
 from cli.printing import Answer, print_answer, say
 from cli.running import read_settings, run
@@ -27,6 +27,7 @@ app.add_typer(servers.commands, name="server")
 app.add_typer(domains.commands, name="domain")
 app.add_typer(credentials.commands, name="credential")
 app.add_typer(messages.commands, name="message")
+app.add_typer(suppressions.commands, name="suppression")
 
 
 def main() -> None:

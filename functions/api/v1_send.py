@@ -126,5 +126,10 @@ def _idempotency_key(call: Call) -> str:
 
 
 def _answer(accepted: Accepted) -> object:
-    messages = {to: {"id": each.id, "token": each.token} for to, each in accepted.messages.items()}
+    messages: dict[str, object] = {}
+    for to, each in accepted.messages.items():
+        messages[to] = {"id": each.id, "token": each.token}
+        if each.suppressed:
+            # Postal accepts such mail and holds it later, without a word; its clients ignore what they do not know.
+            messages[to] = {"id": each.id, "token": each.token, "suppressed": each.suppressed}
     return {"message_id": accepted.message_id, "messages": messages}

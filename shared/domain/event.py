@@ -135,4 +135,6 @@ def event_of(message: Message, delivery: Delivery) -> Event:
         at=delivery.at,
         details=delivery.details,
         output=delivery.output,
+        # What a person let go and arrived has proved the address: shared.flow.follow.
+        data={"released": True} if message.released and delivery.status is Status.SENT else {},
     )

@@ -16,11 +16,13 @@ from shared.domain.names import (
     check_typed_name,
     permalinks_for,
 )
+from shared.domain.suppression import Scope
 from shared.domain.tenancy import Mode, Organization, Server, Shards
 from shared.flow.credentials import remove_credentials
 from shared.flow.domains import remove_domains
 from shared.ports import Records
 from shared.store.servers import Servers
+from shared.store.suppressions import Suppressions
 
 MAX_ID_DRAWS = 5
 TOKEN_LENGTH = 6
@@ -207,6 +209,7 @@ async def remove_server(server: Server, *, records: Records) -> None:
     """Remove a server, credentials first so that nobody gets in, itself last so that it can be repeated."""
     await remove_credentials(server, records=records)
     await remove_domains(server, records=records)
+    await Suppressions(records).remove_all(Scope(server.id))
     await Servers(records).remove(server)
 
 
