@@ -9,6 +9,8 @@ from shared.domain.dns_records import records_to_publish
 from shared.domain.message import Delivery, Message
 from shared.domain.suppression import Suppression
 from shared.domain.tenancy import Credential, Domain, Organization, Server
+from shared.domain.tracking import TrackDomain
+from shared.flow.track_domains import track_records
 from shared.settings import Settings
 
 
@@ -36,6 +38,7 @@ def server_document(server: Server, organization: Organization) -> dict[str, Any
         "allow_sender": server.allow_sender,
         "privacy_mode": server.privacy_mode,
         "ip_pool": server.ip_pool,
+        "shared_tracking": server.shared_tracking,
         "created_at": _at(server.created_at),
         "suspended_at": _at(server.suspended_at),
         "suspension_reason": server.suspension_reason or None,
@@ -61,6 +64,23 @@ def domain_row(domain: Domain, owner: Server | Organization) -> dict[str, Any]:
         "permalink": owner.permalink,
         "verified_at": _at(domain.verified_at),
         "trusted": domain.trusted,
+    }
+
+
+def track_domain_document(domain: TrackDomain, settings: Settings) -> dict[str, Any]:
+    """Return a tracking domain and the record that must be published for it."""
+    return {
+        "domain": domain.name,
+        "sending_domain": domain.sending_domain or None,
+        "verified_at": _at(domain.verified_at),
+        "trusted": domain.trusted,
+        "opens": domain.opens,
+        "clicks": domain.clicks,
+        "excluded": list(domain.excluded),
+        "records": [
+            {"type": each.type, "name": each.name, "value": each.value, "purpose": each.purpose}
+            for each in track_records(domain, settings)
+        ],
     }
 
 

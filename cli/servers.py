@@ -88,6 +88,9 @@ def update(
         bool | None, typer.Option(help="Leave the client's name and address out of the Received header.")
     ] = None,
     ip_pool: Annotated[str | None, Pool] = None,
+    shared_tracking: Annotated[
+        bool | None, typer.Option(help="Track mail under the installation's own domain where it has none.")
+    ] = None,
     as_json: AsJSON = False,
 ) -> None:
     """Change what is given; the permalink stays."""
@@ -96,7 +99,12 @@ def update(
         from shared.flow.servers import ServerChanges, update_server
 
         changes = ServerChanges(
-            name=name, mode=mode, allow_sender=allow_sender, privacy_mode=privacy_mode, ip_pool=ip_pool
+            name=name,
+            mode=mode,
+            allow_sender=allow_sender,
+            privacy_mode=privacy_mode,
+            ip_pool=ip_pool,
+            shared_tracking=shared_tracking,
         )
         return await _answer(await update_server(permalink, changes, records=tools.stores.records), tools)
 

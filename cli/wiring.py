@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from shared.domain.errors import StorageUnavailable
-from shared.ports import Clock, Resolver, Stores
+from shared.network import Resolver
+from shared.ports import Clock, Stores
 from shared.settings import Settings
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from shared.flow.accept import Acceptance
     from shared.flow.initialize import FirstRun
     from shared.flow.settle import Settling
+    from shared.flow.webhook_request import Requests
+    from shared.ports import TokenKeyStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +51,30 @@ class Tools:
         records = self.stores.records
         return Settling(self.stores, Messages(records), Schedule(records), self.settings, self.rng)
 
+    @contextlib.asynccontextmanager
+    async def requests(self) -> "AsyncIterator[Requests]":
+        """Return what signs and sends webhooks, for the time of a block."""
+        from shared.adapters.http_out import AiohttpOut
+        from shared.flow.webhook_request import Requests
+        from shared.store.postal_key import PostalKey
+
+        http = AiohttpOut(self.resolver(), allowed=self.settings.allow_networks.http)
+        try:
+            yield Requests(http, self.stores.keyring, PostalKey(self.stores.records, self.stores.keyring))
+        finally:
+            await http.close()
+
     def resolver(self) -> Resolver:
         """Return the DNS."""
         from shared.adapters.dns import DNSResolver
 
         return DNSResolver(self.settings.dns_servers)
+
+    def token_keys(self) -> "TokenKeyStore":
+        """Return where the keys of tokens lie."""
+        from shared.adapters.token_keys import open_token_keys
+
+        return open_token_keys(self.settings)
 
 
 @contextlib.asynccontextmanager
@@ -63,12 +85,11 @@ async def opened(settings: Settings) -> AsyncIterator[Tools]:
         StorageUnavailable: they cannot be opened; the text says why.
     """
     from shared.adapters.clock import utc_now
-    from shared.adapters.embedded.opening import close_stores, open_stores
+    from shared.adapters.opening import close_stores, open_stores
 
-    if settings.backend != "embedded":
-        raise StorageUnavailable("this version stores on this machine only: set EDGEPOST_BACKEND=embedded")
-    check_writable(settings.data_dir)
-    stores = open_stores(settings)
+    if settings.backend == "embedded":
+        check_writable(settings.data_dir)
+    stores = open_stores(settings, caller="cli")
     try:
         yield Tools(settings, stores, utc_now, random.SystemRandom())
     finally:
@@ -96,8 +117,12 @@ def check_writable(data_dir: "Path") -> None:
 async def first_run(tools: Tools) -> "FirstRun":
     """Make the first things, or return what was made before, under the data directory's lock."""
     from shared.adapters.first_run_file import FirstRunFile
+    from shared.adapters.opening import found_installation
     from shared.flow.initialize import initialize
 
+    # The secrets are written here, whichever backend holds the rest.
+    check_writable(tools.settings.data_dir)
+    found_installation(tools.settings, caller="cli")
     file = FirstRunFile(tools.settings.data_dir)
     async with file.locked():
         return await initialize(

@@ -10,7 +10,7 @@ Values in an item are what JSON can carry without floats: ``str``, ``int``,
 floats, and a float read back must equal the one written).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple, Protocol, TypeAlias
@@ -271,6 +271,49 @@ class Bodies(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class UploadTarget:
+    """Where a client PUTs the bytes of one upload; whoever has the URL may."""
+
+    url: str
+    headers: Mapping[str, str]
+    """To be sent exactly so, besides Content-Length."""
+
+
+class Uploads(Protocol):
+    """Large requests that clients bring by themselves, past the door (Lambda takes 6 MB)."""
+
+    async def make_target(self, key: str, *, size_bytes: int, expires_at: datetime) -> UploadTarget:
+        """Return where exactly so many bytes may be put until then.
+
+        Twice: another target of the same upload; what is put last counts.
+        """
+        ...
+
+    async def write(self, ticket: str, chunks: AsyncIterator[bytes]) -> None:
+        """Store what was put to a target that is an address of our own API.
+
+        Nothing is read for a ticket that is not good.  Twice: the last bytes count.
+
+        Args:
+            ticket: the end of the target's path.
+            chunks: the body as it comes.
+
+        Raises:
+            NotFound: no such target, or no longer; always where targets are addresses of others.
+            InvalidValue: not exactly as many bytes as the target is for.
+        """
+        ...
+
+    async def read(self, key: str) -> bytes | None:
+        """Return the bytes that were put, whole, or None if there are none (or no longer)."""
+        ...
+
+    async def delete(self, key: str) -> None:
+        """Remove the bytes.  Twice: nothing more."""
+        ...
+
+
 class Keyring(Protocol):
     """Wraps secrets for storage under the installation's master key."""
 
@@ -298,44 +341,24 @@ class Stores:
 
     events: Queue
     keyring: Keyring
+    webhooks: Queue
+    """Parcels of notices, each for one endpoint."""
+    uploads: Uploads
 
 
 Clock: TypeAlias = Callable[[], datetime]
 """Returns the present moment, aware and in UTC."""
 
 
-@dataclass(frozen=True, slots=True)
-class MXHost:
-    """One mail exchanger from the DNS (RFC 5321 §5.1); ``name`` without final dot."""
+class TokenKeyStore(Protocol):
+    """Where the keys of tokens lie (shared.tokens); every part of the installation reads the same."""
 
-    preference: int
-    name: str
-
-
-class Resolver(Protocol):
-    """DNS look-ups; answers are cached for as long as their TTL allows.
-
-    Raises, every method: ``LookupFailed`` (shared.domain.dns) when the DNS gave no
-    answer (timeout, SERVFAIL): not knowing is temporary.
-    """
-
-    async def mx(self, domain: str) -> Sequence[MXHost] | None:
-        """Return the MX set in any order; empty if none; None if the domain does not exist.
-
-        A null MX (RFC 7505) is one host with an empty name.
-        """
+    def read(self) -> str | None:
+        """Return them as text, or None if there are none yet."""
         ...
 
-    async def addresses(self, host: str, *, ipv6: bool = True) -> Sequence[str]:
-        """Return the host's A and, if wanted, AAAA addresses; empty if it has none."""
-        ...
-
-    async def txt(self, name: str) -> Sequence[str]:
-        """Return the TXT records of a name, the strings of each joined; empty if none."""
-        ...
-
-    async def pointer(self, address: str) -> str | None:
-        """Return the PTR name of an address without final dot, or None."""
+    def write(self, text: str, *, instead_of: str | None) -> bool:
+        """Put the text in place whole and durably; False if something else than ``instead_of`` was there."""
         ...
 
 

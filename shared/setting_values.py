@@ -231,6 +231,17 @@ SOURCE_ADDRESSES: Form[tuple[SourceAddress, ...]] = Form(
     "address=name pairs such as 192.0.2.1=mail.example.com, separated by commas", _source_addresses
 )
 
+
+def _queues(text: str) -> tuple[tuple[str, str], ...]:
+    found = [part.partition("=") for part in listed(text)]
+    pairs = tuple((WORDS(pool.strip())[0], URL(url.strip())) for pool, _, url in found)
+    if len(dict(pairs)) < len(pairs):
+        raise WrongValue("names a pool twice")
+    return pairs
+
+
+QUEUES: Form[tuple[tuple[str, str], ...]] = Form("pool=URL pairs, separated by commas", _queues)
+
 # --- Networks
 
 NETWORKS: Form[tuple[Network, ...]] = Form(

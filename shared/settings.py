@@ -63,6 +63,19 @@ class Settings:
     data_dir: Path = setting("./data", "Directory of standalone's files: database, keys, certificates.", form.PATH)
     backend: str = setting("embedded", "Storage: `embedded` (SQLite) or `aws`.", form.one_of("embedded", "aws"))
     stack: str = setting("", "Name of the AWS stack whose outputs configure a node or the command line.", form.TEXT)
+    records_table: str = setting("", "DynamoDB table of records. Empty: the stack's output.", form.TEXT)
+    bodies_table: str = setting("", "DynamoDB table of small bodies. Empty: the stack's output.", form.TEXT)
+    bodies_bucket: str = setting("", "S3 bucket of large bodies. Empty: the stack's output.", form.TEXT)
+    events_queue: str = setting("", "URL of the SQS queue of events. Empty: the stack's output.", form.TEXT)
+    webhooks_queue: str = setting("", "URL of the SQS queue of webhooks. Empty: the stack's output.", form.TEXT)
+    work_queues: tuple[tuple[str, str], ...] = setting(
+        "", "URLs of the SQS queues of jobs, one for each IP pool. Empty: the stack's output.", form.QUEUES
+    )
+    secrets_path: str = setting(
+        "",
+        "Path of the SSM parameters that hold secrets, as `/edgepost/production`. Empty: the stack's output.",
+        form.TEXT,
+    )
     durability: str = setting(
         "normal",
         "`normal`: nothing acknowledged is lost when a process is killed. `full`: nor when the power fails"
@@ -74,7 +87,7 @@ class Settings:
     )
     master_key_file: Path | None = setting(
         "",
-        "File of the master key. Empty: `master.key` in the data directory, made at first start.",
+        "File of the master key. Empty: `master.key` in the data directory, made at first start. Not used on AWS.",
         form.OPTIONAL_PATH,
     )
 
@@ -171,6 +184,9 @@ class Settings:
     )
     message_retention: timedelta = setting(
         "60d", "How long message records and deliveries are kept.", form.span(timedelta(days=2), timedelta(days=3650))
+    )
+    event_retention: timedelta = setting(
+        "45d", "How long the event log is kept.", form.span(timedelta(days=2), timedelta(days=3650))
     )
 
     # --- Suppression lists

@@ -108,6 +108,12 @@ class Front:
             self.meter.observe("edgepost_http_request_seconds", time.perf_counter() - began, area=area)
 
 
+async def nothing_else(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer 404: the application of a node, whose API runs elsewhere.  It needs no lifespan."""
+    if scope["type"] == "http":
+        await _text(HTTPStatus.NOT_FOUND)(scope, receive, send)
+
+
 def _text(status: HTTPStatus, **headers: str) -> Response:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     body = "OK" if status is HTTPStatus.OK else status.phrase

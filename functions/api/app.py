@@ -1,20 +1,25 @@
-"""The HTTP API as an ASGI application: Postal's v1 under ``/api/v1``."""
+"""The HTTP API as an ASGI application: Postal's v1 under ``/api/v1``, ours under ``/api/v2``."""
 
 import logging
 
 from fastapi import FastAPI
 
+from functions.api.body_limit import BodyLimit
 from functions.api.door import Step, endpoint, unexpected
 from functions.api.services import Services
+from functions.api.uploaded import uploadable
 from functions.api.v1_messages import show_deliveries, show_message
 from functions.api.v1_send import send_message, send_raw
+from functions.api.v2_uploads import uploads_router
 
 METHODS = ["GET", "POST", "PUT", "PATCH"]
 """Postal takes each call by any of them (config/routes.rb)."""
 
+MAX_V2_BODY_BYTES = 1_000_000
+
 V1: dict[str, Step] = {
-    "/api/v1/send/message": send_message,
-    "/api/v1/send/raw": send_raw,
+    "/api/v1/send/message": uploadable(send_message, name="message"),
+    "/api/v1/send/raw": uploadable(send_raw, name="raw"),
     "/api/v1/messages/message": show_message,
     "/api/v1/messages/deliveries": show_deliveries,
 }
@@ -32,4 +37,6 @@ def build_app(services: Services) -> FastAPI:
         answer = endpoint(step, services)
         for spelling in (path, f"{path}/"):  # Rails takes both.
             app.add_api_route(spelling, answer, methods=METHODS, include_in_schema=False, response_model=None)
+    app.include_router(uploads_router(services))
+    app.add_middleware(BodyLimit, path="/api/v2/", but="/api/v2/uploads/", max_bytes=MAX_V2_BODY_BYTES)
     return app

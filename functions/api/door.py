@@ -18,9 +18,6 @@ from shared.flow.authenticate import authenticate
 
 log = logging.getLogger(__name__)
 
-BODY_OVERHEAD_BYTES = 1_000_000
-"""What a request may have beyond a message of the largest size in base64."""
-
 
 @dataclass(frozen=True, slots=True)
 class Call:
@@ -34,6 +31,8 @@ class Call:
     """The Idempotency-Key header as sent; empty if there is none."""
 
     client_address: str
+    upload: str = ""
+    """Which upload the parameters came from, and what it was used for; empty if from none."""
 
 
 Step = Callable[[Call], Awaitable[object]]
@@ -90,12 +89,11 @@ async def _let_in(request: Request, services: Services) -> Call:
         raise Problem(reply.code, reply.text, data={"token": key}) from exc
     if tenant.suspended:
         raise ServerSuspended("the server has been suspended")
-    max_bytes = services.settings.max_message_bytes * 4 // 3 + BODY_OVERHEAD_BYTES
     return Call(
         services=services,
         tenant=tenant,
         credential=credential,
-        parameters=await read_parameters(request, max_bytes=max_bytes),
+        parameters=await read_parameters(request, max_bytes=services.max_request_bytes),
         idempotency_key=request.headers.get("idempotency-key", ""),
         client_address=client_address(
             request.client.host if request.client else "",

@@ -6,6 +6,7 @@ from typing import Any
 from mangum import Mangum
 
 from functions.api.app import build_app
+from functions.api.lambda_limit import bounded
 from functions.api.wiring import services
 
 
@@ -17,5 +18,4 @@ def _gateway() -> Mangum:
 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:  # noqa: ANN401  # both are AWS's own shapes
     """Answer one HTTP request."""
-    answer: dict[str, Any] = _gateway()(event, context)
-    return answer
+    return bounded(_gateway()(event, context))

@@ -8,6 +8,9 @@ from shared.settings import Settings
 from shared.store.directory import Directory
 from shared.store.messages import Messages
 
+OVERHEAD_BYTES = 1_000_000
+"""What a request may have beyond a message of the largest size in base64."""
+
 
 @dataclass(frozen=True, slots=True)
 class Services:
@@ -25,6 +28,11 @@ class Services:
     def stores(self) -> Stores:
         """Return records, bodies and queues."""
         return self.using.stores
+
+    @property
+    def max_request_bytes(self) -> int:
+        """Return how large a request may be: a message of the largest size in base64, and what stands around it."""
+        return self.settings.max_message_bytes * 4 // 3 + OVERHEAD_BYTES
 
     @property
     def directory(self) -> Directory:

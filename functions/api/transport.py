@@ -51,7 +51,7 @@ async def read_parameters(request: Request, *, max_bytes: int) -> Parameters:
     content_type = request.headers.get("content-type", "").lower()
     body = await _body(request, max_bytes)
     if content_type.startswith("application/json"):
-        return await off_loop(len(body), _from_json, body, query)
+        return await off_loop(len(body), json_parameters, body, query)
     text = _params(query.encode("latin-1"))
     if text is None and content_type.startswith("application/x-www-form-urlencoded"):
         text = await off_loop(len(body), _params, body)
@@ -83,7 +83,12 @@ def _too_large(max_bytes: int) -> NoReturn:
     raise Problem("MessageTooLarge", f"The request is larger than {max_bytes} bytes, the most we accept")
 
 
-def _from_json(body: bytes, query: str) -> Parameters:
+def json_parameters(body: bytes, query: str = "") -> Parameters:
+    """Return the parameters of a JSON body.
+
+    Raises:
+        ParameterProblem: it cannot be read.
+    """
     values = _parsed(_decoded(body)) if body.strip() else {}
     return Parameters({**values, **_query_values(query)}, _digest(query.encode("latin-1"), body))
 

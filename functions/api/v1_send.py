@@ -48,10 +48,11 @@ async def send_message(call: Call) -> object:
         track_opens=wanted.track_opens,
         track_clicks=wanted.track_clicks,
         bounce=wanted.bounce,
-        idempotency_key=_idempotency_key(call),
+        idempotency_key=checked_key(call),
         request_digest=f"message:{call.parameters.digest}",
+        upload=call.upload,
     )
-    return _answer(await accept(submission, using=call.services.using, now=now))
+    return accepted_answer(await accept(submission, using=call.services.using, now=now))
 
 
 async def send_raw(call: Call) -> object:
@@ -80,10 +81,11 @@ async def send_raw(call: Call) -> object:
         raw=raw,
         origin=Origin(Via.RAW_HTTP, call.client_address),
         bounce=is_true(values.get("bounce")),
-        idempotency_key=_idempotency_key(call),
+        idempotency_key=checked_key(call),
         request_digest=f"raw:{call.parameters.digest}",
+        upload=call.upload,
     )
-    return _answer(await accept(submission, using=call.services.using, now=call.services.clock()))
+    return accepted_answer(await accept(submission, using=call.services.using, now=call.services.clock()))
 
 
 def _decoded(encoded: str) -> tuple[bytes, Head]:
@@ -120,12 +122,14 @@ def _recipients(given: Sequence[object]) -> Sequence[str]:
     return [text(each) for each in given]
 
 
-def _idempotency_key(call: Call) -> str:
+def checked_key(call: Call) -> str:
+    """Return the request's idempotency key; empty for none."""
     with naming("InvalidParameter", "Idempotency-Key"):
         return checked_idempotency_key(call.idempotency_key)
 
 
-def _answer(accepted: Accepted) -> object:
+def accepted_answer(accepted: Accepted) -> object:
+    """Return ``data`` of the answer to an accepted message."""
     messages: dict[str, object] = {}
     for to, each in accepted.messages.items():
         messages[to] = {"id": each.id, "token": each.token}

@@ -3,15 +3,21 @@
 import functools
 import os
 
+from shared.flow.record import Recording
 from shared.settings import Settings
-from shared.store.events import Events
+from shared.store.directory import Directory
+from shared.store.event_flushes import Flushes
 
 
 @functools.cache
-def services() -> Events:
-    """Return the event log on the configured backend."""
+def services() -> Recording:
+    """Return what recording needs, on the configured backend."""
     settings = Settings.from_env(os.environ)
     # Imported here: a function must not load the adapters of the other backend.
-    from shared.adapters.embedded.opening import open_stores
+    from shared.adapters.clock import utc_now
+    from shared.adapters.opening import open_stores
+    from shared.adapters.randomness import PooledRandom
 
-    return Events(open_stores(settings).records)
+    records = open_stores(settings, caller="events").records
+    flushes = Flushes(records, clock=utc_now, rng=PooledRandom(), kept=settings.event_retention)
+    return Recording(flushes, Directory(records, clock=utc_now))

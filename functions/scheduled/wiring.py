@@ -17,10 +17,10 @@ def services() -> Scheduling:
     settings = Settings.from_env(os.environ)
     # Imported here: a function must not load the adapters of the other backend.
     from shared.adapters.clock import utc_now
-    from shared.adapters.embedded.opening import open_stores
+    from shared.adapters.opening import open_stores
     from shared.adapters.randomness import PooledRandom
 
-    stores = open_stores(settings)
+    stores = open_stores(settings, caller="scheduled")
     settling = Settling(
         stores=stores,
         messages=Messages(stores.records),

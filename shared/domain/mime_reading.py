@@ -46,15 +46,27 @@ class Contents:
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """A part that is no multipart, by where it stands in the message."""
+    """A part that is no multipart, and where it stands in the message."""
 
     content_type: str
-    charset: str
+    parameters: Mapping[str, str]
+    """Of Content-Type."""
+
     filename: str
     attached: bool
     encoding: str
+    """Content-Transfer-Encoding in lower case; empty if there is none."""
+
+    head_at: int
     start: int
+    """Of the body; the head and its empty line lie between."""
+
     end: int
+
+    @property
+    def charset(self) -> str:
+        """As the part names it; empty if it does not."""
+        return self.parameters.get("charset", "")
 
     def content(self, raw: bytes) -> bytes:
         """Return the part's bytes, decoded."""
@@ -103,8 +115,13 @@ def _first_text(found: Sequence[Leaf], raw: bytes, content_type: str) -> str | N
     return next((leaf.text(raw) for leaf in found if leaf.content_type == content_type and not leaf.attached), None)
 
 
-def leaves(raw: bytes) -> Iterator[Leaf]:
-    """Yield the parts that are no multiparts, in the order of the message."""
+def leaves(raw: bytes, *, sealed: frozenset[str] = frozenset()) -> Iterator[Leaf]:
+    """Yield the parts that are no multiparts, in the order of the message.
+
+    Args:
+        raw: the whole message.
+        sealed: multipart types that are left out with all that is in them.
+    """
     waiting = [(0, len(raw), 0, "text/plain")]
     budget = _Budget()
     while waiting:
@@ -118,7 +135,7 @@ def leaves(raw: bytes) -> Iterator[Leaf]:
         content_type = content_type if "/" in content_type else default_type
         boundary = parameters.get("boundary", "")
         if content_type.startswith("multipart/") and boundary:
-            if depth < MAX_DEPTH:
+            if depth < MAX_DEPTH and content_type not in sealed:
                 # RFC 2046 §5.1.5: parts of a digest are messages unless they say otherwise.
                 inner = "message/rfc822" if content_type == "multipart/digest" else "text/plain"
                 spans = list(_spans(raw, body_at, end, boundary, budget))
@@ -128,10 +145,11 @@ def leaves(raw: bytes) -> Iterator[Leaf]:
         filename = named.get("filename") or parameters.get("name") or ""
         yield Leaf(
             content_type=content_type,
-            charset=parameters.get("charset", ""),
+            parameters=parameters,
             filename=filename,
             attached=bool(filename) or disposition == "attachment" or content_type.startswith("message/"),
             encoding=fields.get("content-transfer-encoding", b"").strip().lower().decode("ascii", "replace"),
+            head_at=start,
             start=body_at,
             end=end,
         )

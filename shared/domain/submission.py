@@ -49,6 +49,12 @@ class Submission:
     (boundaries, a Message-ID) is added.
     """
 
+    upload: str = ""
+    """Which upload brought the request, and to which door; empty for none.
+
+    A repetition may come when the upload is gone.
+    """
+
 
 @dataclass(frozen=True, slots=True)
 class AcceptedMessage:

@@ -28,7 +28,7 @@ from shared.domain.errors import (
     TooManyRecipients,
 )
 from shared.domain.headers import Head
-from shared.domain.ids import draw_ids, draw_token
+from shared.domain.ids import ServerId, draw_ids, draw_token
 from shared.domain.job import Job, ToMX
 from shared.domain.letter import Letter, read_letter
 from shared.domain.message import Direction, Message
@@ -160,7 +160,14 @@ def _reserve(request: _Request, *, using: Acceptance, now: datetime) -> Reservat
         ids=ids,
         tokens=[draw_token(using.rng) for _ in ids],
         at=now,
+        upload=request.submission.upload,
     )
+
+
+async def accepted_before(server_id: ServerId, key: str, upload: str, *, using: Acceptance) -> Accepted | None:
+    """Return what was answered to the upload's request, once it is done and the upload gone; None if nothing was."""
+    known = await using.reservations.get(server_id, key) if key else None
+    return _answer(known) if known is not None and known.done and known.upload == upload else None
 
 
 async def check_sender(head: Head, tenant: Tenant, directory: Directory) -> Domain:

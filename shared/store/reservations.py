@@ -34,6 +34,8 @@ class Reservation:
     tokens: Sequence[str]
     at: datetime
     done: bool = False
+    upload: str = ""
+    """Which upload brought the request, and to which door; empty for none."""
 
 
 class Reservations:
@@ -59,6 +61,8 @@ class Reservations:
             "at": to_ms(reservation.at),
             "done": False,
         }
+        if reservation.upload:
+            item["upload"] = reservation.upload
         return await self._records.put(Put(_key(server_id, key), item, reservation.at + KEPT, when=(Absent(),)))
 
     async def finish(self, server_id: ServerId, key: str, ids: Sequence[MessageId]) -> None:
@@ -82,4 +86,5 @@ def _reservation(item: Item) -> Reservation:
         tokens=stored["tokens"],
         at=from_ms(stored["at"]),
         done=stored["done"],
+        upload=stored.get("upload", ""),
     )

@@ -15,18 +15,22 @@ from shared.domain.addresses import domain_of
 from shared.domain.errors import InvalidValue, MalformedMessage, StorageUnavailable
 from shared.domain.holding import hold_reason
 from shared.domain.job import Job, ToHost, ToMX
-from shared.domain.message import Evidence
+from shared.domain.message import Evidence, Message
 from shared.domain.outcome import HardFail, Held, Outcome, SoftFail
-from shared.domain.tenancy import Domain
+from shared.domain.tenancy import Domain, Server
+from shared.domain.tracking import base_url, tracking_of
 from shared.flow.claim import Claimed
 from shared.flow.settle import Settling
+from shared.flow.token_keys import TokenSource
 from shared.ports import Clock
 from shared.settings import SmartHost
 from shared.store.directory import Directory
 from shared.store.suppressions import Suppressions
+from shared.tokens import Named
 from smtp_node.authentication.keys import SigningKeys
 from smtp_node.deliver.compose import compose, return_path
 from smtp_node.deliver.send import Plan, Sender
+from smtp_node.deliver.tracking.rewrite import Marking
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +45,9 @@ OWN_FAULT = "4.3.0"
 OFF_LOOP_BYTES = 262_144
 """Larger messages are signed in a thread: 20 MB take an eighth of a second."""
 
+MARKED_OFF_LOOP_BYTES = 65_536
+"""The same for messages with tracked links, which take longer."""
+
 
 @dataclass(frozen=True, slots=True)
 class Attempts:
@@ -50,6 +57,7 @@ class Attempts:
         settling: stores and settings.
         directory: tenancy as it is now.
         keys: signing keys of all domains.
+        tokens: sign tracked links.
         sender: puts mail on the wire.
         clock: the time.
         rng: chooses the source address.
@@ -60,6 +68,7 @@ class Attempts:
     settling: Settling
     directory: Directory
     keys: SigningKeys
+    tokens: TokenSource
     sender: Sender
     clock: Clock
     rng: random.Random
@@ -105,16 +114,41 @@ class Attempts:
         return await self.sender.send(self._plan(claimed, job, pool, raw), still_ours=still_ours)
 
     async def _compose(self, claimed: Claimed, domain: Domain, body: bytes) -> bytes:
+        marking = await self._marking(claimed.message, claimed.tenant.server)
         work = partial(
             compose,
             claimed.message,
             claimed.tenant.server,
             body,
             self.keys.of(domain),
+            marking=marking,
             hostname=self.settling.settings.hostname,
             at=self.clock(),
         )
-        return await asyncio.to_thread(work) if len(body) > OFF_LOOP_BYTES else work()
+        most = MARKED_OFF_LOOP_BYTES if marking else OFF_LOOP_BYTES
+        return await asyncio.to_thread(work) if len(body) > most else work()
+
+    async def _marking(self, message: Message, server: Server) -> Marking | None:
+        """Return how the message is tracked; None if it is not, or if it cannot be: mail never waits for that."""
+        if message.bounce:
+            return None
+        settings = self.settling.settings
+        tracking = tracking_of(
+            await self.directory.tracking(server),
+            sending_domain=message.domain,
+            shared_host=settings.track_domain if server.shared_tracking else "",
+            opens=message.track_opens,
+            clicks=message.track_clicks,
+        )
+        if not tracking:
+            return None
+        try:
+            tokens = await self.tokens.tokens()
+        except (InvalidValue, StorageUnavailable):
+            log.exception("tracking_unavailable", extra={"message_id": message.id, "server_id": server.id})
+            return None
+        named = Named(message.server_id, message.id)
+        return Marking(tracking, base_url(tracking.host, settings.public_url), tokens, named)
 
     def _plan(self, claimed: Claimed, job: Job, pool: str, raw: bytes) -> Plan:
         message, server = claimed.message, claimed.tenant.server

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from shared.domain.errors import InvalidValue, Unavailable
@@ -12,9 +12,10 @@ from shared.domain.outcome import HardFail, Outcome, Sent, SoftFail
 from shared.flow.claim import LEASE, Claimed, Dropped, Later, Settled, claim
 from shared.flow.settle import complete, settle
 from shared.ports import MAX_DELAY, Outgoing, Received
-from smtp_node.deliver.attempt import OWN_FAULT, Attempts
+from smtp_node.deliver.attempt import BODY_UNREADABLE, OWN_FAULT, Attempts
 from smtp_node.deliver.destinations import Crowded, Dead, Destinations
 from smtp_node.deliver.heartbeat import InHand, relied_on_until
+from smtp_node.deliver.storage_health import StorageHealth
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +33,9 @@ HAND_BACK_WAIT = timedelta(seconds=5)
 STORAGE_PAUSES_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 """Growing waits while the storage is away."""
 
+FIRST_INTERRUPTED_WAIT = timedelta(seconds=1)
+"""Before a job that could not be claimed for want of storage comes back; doubled each time, up to the lease."""
+
 POISON = "Given up: the nodes that worked on this message stopped before they could finish."
 
 
@@ -42,10 +46,12 @@ class Jobs:
     Args:
         attempts: makes attempts and knows the stores.
         destinations: the turns.
+        storage: what jobs find of it.
     """
 
     attempts: Attempts
     destinations: Destinations
+    storage: StorageHealth = field(default_factory=StorageHealth)
 
     async def work(self, received: Received, hand: InHand) -> None:
         """Do what the job asks for; whatever happens, the others go on."""
@@ -54,7 +60,8 @@ class Jobs:
         except Unavailable:
             # The lease ends by itself and the job comes back: nothing is lost.
             log.warning("job_interrupted", exc_info=True)
-            await self._renew(hand, received, LEASE)
+            self.storage.failed()
+            await self._come_back(hand, received)
         except InvalidValue:
             log.exception("job_unreadable")  # stays on the queue until it is a dead letter
         except Exception:  # the worker loop: one bad message must not stop the others
@@ -94,6 +101,16 @@ class Jobs:
         await hand.queue.send([Outgoing(body, group=group, delay=min(wait, MAX_DELAY))])
         await hand.queue.delete([received.receipt])
 
+    async def _come_back(self, hand: InHand, received: Received) -> None:
+        """Let a job that was interrupted be received again, sooner if it is nobody's yet."""
+        if hand.claimed is None and received.receives < RENEW_AFTER:
+            wait = min(LEASE, FIRST_INTERRUPTED_WAIT * 2 ** (received.receives - 1))
+            try:
+                await hand.queue.extend([received.receipt], wait)
+            except Unavailable:
+                log.warning("come_back_failed", exc_info=True)
+        await self._renew(hand, received, LEASE)
+
     async def _renew(self, hand: InHand, received: Received, wait: timedelta) -> None:
         """Send a job anew before waiting makes a dead letter of it; its message would wait for ever."""
         if received.receives < RENEW_AFTER:
@@ -117,6 +134,10 @@ class Jobs:
             outcome: Outcome = HardFail(POISON)
         else:
             outcome = failed or await self.attempts.make(claimed, job, pool=hand.pool, still_ours=hand.still_ours)
+            if isinstance(outcome, SoftFail) and outcome.details == BODY_UNREADABLE:
+                self.storage.failed()
+            else:
+                self.storage.worked()
         return _Made(claimed, outcome, timedelta(seconds=time.monotonic() - started))
 
     async def _claim(self, job: Job, received: Received, hand: InHand) -> Claimed | None:
@@ -133,9 +154,10 @@ class Jobs:
             if not (isinstance(found, Later) and found.soon) or pause is None:
                 break
             await asyncio.sleep(pause)
+        if isinstance(found, Claimed):
+            return found
+        self.storage.worked()
         match found:
-            case Claimed():
-                return found
             case Later(wait, soon):
                 await hand.queue.extend([received.receipt], wait)
                 if not soon:
@@ -175,6 +197,7 @@ class Jobs:
                 )
             except Unavailable:
                 log.warning("settle_failed", exc_info=True, extra={"message_id": made.claimed.message.id})
+                self.storage.failed()
                 if hand.lost:
                     return False
                 await asyncio.sleep(STORAGE_PAUSES_S[min(failures, len(STORAGE_PAUSES_S) - 1)])

@@ -1,11 +1,14 @@
 """Builds the delivery worker of this node."""
 
+import os
 import time
 
 from shared.adapters.clock import utc_now
 from shared.adapters.dns import DNSResolver
 from shared.adapters.randomness import PooledRandom
+from shared.adapters.token_keys import open_token_keys
 from shared.flow.settle import Settling
+from shared.flow.token_keys import TokenSource
 from shared.settings import Settings
 from shared.store.directory import Directory
 from shared.store.messages import Messages
@@ -24,9 +27,9 @@ from smtp_node.deliver.worker import Worker
 def build_worker(settings: Settings) -> Worker:
     """Return a worker on the configured backend; call it inside a running event loop."""
     # Imported here: a node must not load the adapters of the other backend.
-    from shared.adapters.embedded.opening import open_stores
+    from shared.adapters.opening import open_stores
 
-    stores = open_stores(settings)
+    stores = open_stores(settings, caller="deliver")
     rng = PooledRandom()
     pool = Pool(TLSContexts())
     sender = Sender(
@@ -46,6 +49,7 @@ def build_worker(settings: Settings) -> Worker:
         ),
         directory=Directory(stores.records, clock=utc_now),
         keys=SigningKeys(stores.keyring),
+        tokens=TokenSource(open_token_keys(settings), clock=utc_now, random_bytes=os.urandom),
         sender=sender,
         clock=utc_now,
         rng=rng,

@@ -8,7 +8,8 @@ from datetime import timedelta
 
 from shared.domain.errors import Unavailable
 from shared.flow.claim import LEASE
-from shared.ports import Queue
+from shared.ports import Put, Queue
+from shared.store.keys import health_key
 from smtp_node.deliver.heartbeat import InHand, keep_alive
 from smtp_node.deliver.jobs import STORAGE_PAUSES_S, Jobs
 
@@ -20,6 +21,8 @@ BUSY = 100
 """Jobs waiting in lines above which new ones are taken slowly: most would be sent away again."""
 
 BUSY_PAUSE_S = 0.03
+
+PROBE_KEY = health_key("deliver")
 
 
 @dataclass(slots=True)
@@ -84,6 +87,7 @@ class Worker:
         failures = 0
         while True:
             await self._room()
+            await self.jobs.storage.until_well(self._probe)
             limit = min(BATCH, self.most - len(self._in_hand))
             try:
                 received = await queue.receive(limit, wait=LONG_POLL, visibility=LEASE)
@@ -98,6 +102,15 @@ class Worker:
                 task = asyncio.create_task(self.jobs.work(each, hand))
                 self._in_hand[task] = hand
                 task.add_done_callback(self._finished)
+
+    async def _probe(self) -> None:
+        """Use records and bodies as a job does."""
+        attempts = self.jobs.attempts
+        stores = attempts.settling.stores
+        await stores.records.put(Put(PROBE_KEY, {"at": int(attempts.clock().timestamp())}))
+        await stores.records.get(PROBE_KEY)
+        # There is none: a store that is away cannot tell.
+        await stores.bodies.get(f"{PROBE_KEY.partition}/{PROBE_KEY.sort}")
 
     async def _room(self) -> None:
         if self.jobs.destinations.waiting >= BUSY:

@@ -118,7 +118,7 @@ OF_ERRORS: Mapping[type[MailError], Reply] = {
     errors.InvalidValue: Reply(554, "5.6.0", "Message has an invalid address or header value"),
     errors.NotPermitted: Reply(550, "5.7.1", "Not permitted"),
     errors.WrongState: Reply(554, "5.5.0", "Not possible in the present state"),
-    errors.StorageUnavailable: Reply(452, "4.3.1", "Storage is not available, please try again"),
+    errors.StorageUnavailable: Reply(451, "4.3.0", "Storage is not available, please try again"),
     errors.StillInProgress: Reply(451, "4.3.0", "The same message is still being accepted, please try again"),
     LookupFailed: Reply(451, "4.4.3", "DNS gave no answer, please try again"),
     errors.Refused: Reply(554, "5.0.0", "Message refused"),

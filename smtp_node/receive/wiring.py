@@ -20,10 +20,10 @@ def build_service(settings: Settings, *, meter: Meter | None = None) -> ReceiveS
         StorageUnavailable: the stores cannot be opened.
     """
     # Imported here: a node must not load the adapters of the other backend.
-    from shared.adapters.embedded.opening import open_stores
+    from shared.adapters.opening import open_stores
 
     rng = PooledRandom()
-    using = Acceptance.over(open_stores(settings), settings, clock=utc_now, rng=rng)
+    using = Acceptance.over(open_stores(settings, caller="receive"), settings, clock=utc_now, rng=rng)
     return ReceiveService(
         ReceiveLimits.of(settings),
         inside(using, clock=utc_now, resolver=DNSResolver(settings.dns_servers)),

@@ -4,6 +4,7 @@ A backend is a function that opens it and gives a ``World``; add one to
 ``BACKENDS`` and the whole suite runs on it too.
 """
 
+import random
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,11 +13,20 @@ from pathlib import Path
 
 import pytest
 
+from shared.adapters.aws.bodies import DynamoDBAndS3Bodies
+from shared.adapters.aws.dynamodb import DynamoDB
+from shared.adapters.aws.dynamodb_records import DynamoDBRecords
+from shared.adapters.aws.session import Clients, Patience
+from shared.adapters.aws.sqs_queue import SQSQueue, Windows
+from shared.adapters.aws.threads import Threads
 from shared.adapters.embedded.sqlite_bodies import SQLiteBodies
 from shared.adapters.embedded.sqlite_queue import SQLiteQueue
 from shared.adapters.embedded.sqlite_records import SQLiteRecords
 from shared.adapters.embedded.store import SQLiteStore
 from shared.ports import Bodies, Queue, Records
+from tests.aws.emulator import Emulator, emulator
+from tests.aws.resources import BODIES, BUCKET, RECORDS, Resources
+from tests.aws.sdk import adapters
 from tests.fakes.bodies import FakeBodies
 from tests.fakes.clock import FakeClock
 from tests.fakes.queue import FakeQueue
@@ -37,7 +47,10 @@ class World:
 
     clock: Callable[[], datetime]
     advance: Callable[[timedelta], None]
-    """Lets time pass; a backend with a clock of its own waits instead."""
+    """Lets time pass, for the engine behind it too."""
+
+    is_emulated: bool = False
+    """Whether the engine only resembles the real one: tests of what it does not do are skipped."""
 
     def queue(self, name: str = "work", *, max_receives: int = 50) -> Queue:
         """Return the queue of this name."""
@@ -66,13 +79,65 @@ def sqlite_world(directory: Path) -> Iterator[World]:
     store.close()
 
 
+@dataclass(frozen=True, slots=True)
+class Cloud:
+    """An emulator of AWS, and the SDK that talks to it: made once, because each takes its time."""
+
+    emulator: Emulator
+    resources: Resources
+    clients: Clients
+    threads: Threads
+
+
+@contextmanager
+def aws_world(cloud: Cloud) -> Iterator[World]:
+    """Open the backend on an emptied emulator, whose clock moves with ours."""
+    cloud.emulator.reset()
+    cloud.resources.queues.clear()
+    cloud.resources.make_storage()
+    clock = FakeClock(cloud.emulator.now().replace(microsecond=0))
+    clients, threads, patience, rng = cloud.clients, cloud.threads, Patience(), random.Random(1)
+    dynamodb = DynamoDB(clients, threads, patience, rng)
+
+    def queue(name: str, most: int) -> Queue:
+        url = cloud.resources.make_queue(name, max_receives=most)
+        return SQSQueue(clients, threads, url, patience=patience, rng=rng, windows=Windows())
+
+    def advance(span: timedelta) -> None:
+        clock.advance(span)
+        cloud.emulator.advance(span)
+
+    yield World(
+        DynamoDBRecords(dynamodb, RECORDS, clock),
+        DynamoDBAndS3Bodies(dynamodb, clients, threads, table=BODIES, bucket=BUCKET, clock=clock),
+        queue,
+        clock,
+        advance,
+        is_emulated=True,
+    )
+
+
 BACKENDS = {"fake": fake_world, "sqlite": sqlite_world}
 
 
-@pytest.fixture(params=BACKENDS)
+@pytest.fixture(scope="session")
+def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """Give an emulator of AWS that lives as long as the tests of this process."""
+    with (
+        emulator(tmp_path_factory.mktemp("ministack")) as running,
+        adapters(running.environment, caller="contract") as (clients, threads),
+    ):
+        yield Cloud(running, Resources(running.environment), clients, threads)
+
+
+@pytest.fixture(params=[*BACKENDS, "aws"])
 async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
     """Give each backend in turn."""
-    with BACKENDS[request.param](tmp_path) as opened:
+    if request.param == "aws":
+        opening = aws_world(request.getfixturevalue("cloud"))
+    else:
+        opening = BACKENDS[request.param](tmp_path)
+    with opening as opened:
         yield opened
 
 

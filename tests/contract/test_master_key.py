@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.adapters.embedded.master_key import MasterKeyring, load_master_key
+from shared.adapters.embedded.master_key import load_master_key
+from shared.adapters.keyring import MasterKeyring
 from shared.domain.errors import InvalidValue
 
 KEY = bytes(range(32))

@@ -14,6 +14,10 @@ NOW = timedelta(0)
 LONG = timedelta(seconds=20)
 HALF_MINUTE = timedelta(seconds=30)
 MINUTE = timedelta(minutes=1)
+LEAST = timedelta.resolution
+
+UNFAIR = "the emulator takes no notice of MessageGroupId: fairness on AWS is SQS's own"
+LENIENT = "the emulator lets an old receipt hide a message again; SQS answers MessageNotInflight"
 
 
 async def take(queue: Queue, limit: int = 10, *, wait: timedelta = NOW) -> Sequence[Received]:
@@ -34,7 +38,9 @@ class TestSend:
         await queue.send([Outgoing('{"ü": 1}', group="g")])
 
         (message,) = await take(queue)
-        assert (message.body, message.receives, message.sent_at) == ('{"ü": 1}', 1, world.clock())
+        assert (message.body, message.receives) == ('{"ü": 1}', 1)
+        # An engine with a clock of its own goes on while this test runs.
+        assert timedelta(0) <= message.sent_at - world.clock() < (HALF_MINUTE if world.is_emulated else LEAST)
 
     async def test_takes_any_number(self, world: World) -> None:
         """SQS's limit of ten is the adapter's affair."""
@@ -134,6 +140,8 @@ class TestReceive:
 
     async def test_takes_turns_between_groups(self, world: World) -> None:
         """One server's 200 messages must not hold up another's one."""
+        if world.is_emulated:
+            pytest.skip(UNFAIR)
         queue = world.queue()
         await queue.send([Outgoing("many", group="busy") for _ in range(200)])
         await queue.send([Outgoing("one", group="quiet"), Outgoing("two", group="rare")])
@@ -145,6 +153,8 @@ class TestReceive:
 
     async def test_single_receives_go_around_the_groups(self, world: World) -> None:
         """Fairness holds from one receive to the next, too."""
+        if world.is_emulated:
+            pytest.skip(UNFAIR)
         queue = world.queue()
         await queue.send([Outgoing(group, group=group) for group in "abcd" for _ in range(5)])
 
@@ -154,6 +164,8 @@ class TestReceive:
 
     async def test_more_groups_than_fit_one_batch_all_get_a_turn(self, world: World) -> None:
         """Thirty servers are served by three batches of ten."""
+        if world.is_emulated:
+            pytest.skip(UNFAIR)
         queue = world.queue()
         await queue.send([Outgoing(f"{n:02d}", group=f"{n:02d}") for n in range(30) for _ in range(3)])
 
@@ -264,6 +276,8 @@ class TestExtend:
 
     async def test_a_receipt_that_ran_out_is_ignored(self, world: World) -> None:
         """Once visible again, a message is everybody's (SQS: MessageNotInflight)."""
+        if world.is_emulated:
+            pytest.skip(LENIENT)
         queue = world.queue()
         await queue.send([Outgoing("x")])
         (message,) = await take(queue)
@@ -358,6 +372,7 @@ class TestCancelledReceive:
             taken = [each for each in await asyncio.gather(receiving, return_exceptions=True) if each]
 
             if taken and isinstance(taken[0], asyncio.CancelledError):
-                taken = [await queue.receive(10, wait=timedelta(0), visibility=timedelta(hours=1))]
+                # Where a request cannot be called back, what it brings is returned after it.
+                taken = [await queue.receive(10, wait=LONG, visibility=timedelta(hours=1))]
 
             assert [len(each) for each in taken] == [1]

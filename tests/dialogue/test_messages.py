@@ -109,7 +109,7 @@ class TestAnswers:
         ("error", "reply"),
         [
             (SenderNotAllowed("from x"), "530 5.7.1 From/Sender name is not valid"),
-            (StorageUnavailable("db"), "452 4.3.1 Storage is not available, please try again"),
+            (StorageUnavailable("db"), "451 4.3.0 Storage is not available, please try again"),
             (RuntimeError("secret"), "451 4.3.0 Temporary failure, please try again"),
             (OSError(28, "No space left on device"), "451 4.3.0 Temporary failure, please try again"),
         ],

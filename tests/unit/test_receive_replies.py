@@ -49,7 +49,7 @@ class TestReplyTo:
             pass
 
         assert reply_to(NewRefusal("x")).code == 554
-        assert reply_to(NewOutage("x")).code == 452
+        assert reply_to(NewOutage("x")).code == 451
 
 
 class TestReply:

@@ -5,7 +5,7 @@ import random
 import pytest
 from cryptography.hazmat.primitives.serialization import load_der_private_key
 
-from shared.adapters.embedded.master_key import MasterKeyring
+from shared.adapters.keyring import MasterKeyring
 from shared.domain.dns import LookupFailed
 from shared.domain.dns_records import ownership_value
 from shared.domain.errors import InvalidValue, NameTaken, NotFound, NotPermitted

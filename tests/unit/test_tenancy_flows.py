@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from shared.adapters.embedded.master_key import MasterKeyring
+from shared.adapters.keyring import MasterKeyring
 from shared.domain.errors import InvalidValue, NameTaken, NotFound, StorageUnavailable
 from shared.domain.tenancy import CredentialType, DKIMAlgorithm, Mode, Organization, Scope, Server, Shards
 from shared.flow.credentials import NewCredential, create_credential

@@ -10,18 +10,21 @@ from pathlib import Path
 from typing import cast
 
 from shared.adapters.clock import utc_now
-from shared.adapters.embedded.master_key import MasterKeyring, load_master_key
+from shared.adapters.embedded.master_key import load_master_key
 from shared.adapters.embedded.schema import Durability
 from shared.adapters.embedded.sqlite_bodies import SQLiteBodies
 from shared.adapters.embedded.sqlite_queue import SQLiteQueue
 from shared.adapters.embedded.sqlite_records import SQLiteRecords
+from shared.adapters.embedded.sqlite_uploads import SQLiteUploads
 from shared.adapters.embedded.store import SQLiteStore
+from shared.adapters.keyring import MasterKeyring
 from shared.ports import Stores
 from shared.settings import Settings
 
 DATABASE = "edgepost.db"
 MASTER_KEY = "master.key"
 EVENTS = "events"
+WEBHOOKS = "webhooks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,5 +84,7 @@ def _open(settings: Settings, path: Path, *, background: bool) -> Embedded:
         work={pool: SQLiteQueue(store, f"work-{pool}", utc_now) for pool in settings.ip_pools},
         events=SQLiteQueue(store, EVENTS, utc_now),
         keyring=keyring,
+        webhooks=SQLiteQueue(store, WEBHOOKS, utc_now),
+        uploads=SQLiteUploads(bodies, keyring, settings.public_url, utc_now),
     )
     return Embedded(store, records, bodies, stores)

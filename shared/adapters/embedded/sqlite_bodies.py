@@ -14,7 +14,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from shared.adapters.embedded.body_codec import BodyCodec
+from shared.adapters.body_codec import BodyCodec
 from shared.adapters.embedded.store import SQLiteStore
 from shared.domain.errors import StorageUnavailable
 from shared.domain.moments import to_ms

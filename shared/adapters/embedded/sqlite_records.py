@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TypeAlias, assert_never
 
-from shared.adapters.embedded.record_rules import all_hold, changed
 from shared.adapters.embedded.store import Parameters, SQLiteStore
+from shared.adapters.record_rules import all_hold, changed, check_group, check_update
 from shared.domain.moments import to_ms
-from shared.ports import MAX_GROUP_WRITES, Delete, Item, Key, Page, Put, Update, Write
+from shared.ports import Delete, Item, Key, Page, Put, Update, Write
 
 MAX_PAGE_ITEMS = 1000
 """Rows one query looks at, so that a page never holds up the event loop for long."""
@@ -91,10 +91,7 @@ class SQLiteRecords:
 
     async def atomically(self, writes: Sequence[Write]) -> bool:
         """Do all writes or none; False if any condition did not hold."""
-        if len(writes) > MAX_GROUP_WRITES:
-            raise ValueError(f"an atomic group has at most {MAX_GROUP_WRITES} writes, not {len(writes)}")
-        if len({write.key for write in writes}) < len(writes):
-            raise ValueError("an atomic group names each key once")
+        check_group(writes)
         now_ms = to_ms(self._clock())
         decisions = [_decision(write, now_ms) for write in writes]
 
@@ -198,7 +195,7 @@ def _decide_put(put: Put, now_ms: int) -> Decision:
 
 def _decide_update(update: Update, now_ms: int) -> Decision:
     given_expiry = None if update.expires_at is None else to_ms(update.expires_at)
-    _check_named_once(update)
+    check_update(update)
 
     def decide(connection: sqlite3.Connection) -> Step | None:
         item, expires_at = _live(connection, update.key, now_ms)
@@ -218,13 +215,6 @@ def _decide_delete(delete: Delete, now_ms: int) -> Decision:
         return step if not delete.when or all_hold(delete.when, _live(connection, delete.key, now_ms)[0]) else None
 
     return decide
-
-
-def _check_named_once(update: Update) -> None:
-    """Raise ValueError if an attribute stands in two of set, add and remove."""
-    named = [*update.set, *update.add, *update.remove]
-    if len(set(named)) < len(named):
-        raise ValueError("an update names each attribute once")
 
 
 def _row(put: Put) -> Parameters:

@@ -6,7 +6,7 @@ MIME, or text in any charset.  What lies beyond the bounds is left out.
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import unescape
 
 from shared.domain.headers import with_crlf
@@ -81,15 +81,7 @@ def read_content(raw: bytes) -> Content:
 
 def _bytes(leaf: Leaf, raw: bytes, most: int) -> bytes:
     """Return the beginning of a part, decoded; base64 is four thirds as long as what it encodes."""
-    cut = Leaf(
-        leaf.content_type,
-        leaf.charset,
-        leaf.filename,
-        leaf.attached,
-        leaf.encoding,
-        leaf.start,
-        min(leaf.end, leaf.start + 2 * most),
-    )
+    cut = replace(leaf, end=min(leaf.end, leaf.start + 2 * most))
     return with_crlf(cut.content(raw)[:most])
 
 
@@ -102,9 +94,7 @@ def _lines(found: Sequence[Leaf], raw: bytes) -> Sequence[str]:
     for leaf in plain or marked or [each for each in found[:1] if each.content_type.startswith("text/")]:
         if left <= 0 or len(lines) >= MAX_LINES:
             break
-        cut = Leaf(
-            leaf.content_type, leaf.charset, "", False, leaf.encoding, leaf.start, min(leaf.end, leaf.start + 4 * left)
-        )
+        cut = replace(leaf, end=min(leaf.end, leaf.start + 4 * left))
         text = cut.text(raw)[:left]
         left -= len(text)
         if leaf.content_type == "text/html":

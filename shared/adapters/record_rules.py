@@ -1,4 +1,4 @@
-"""What conditions and updates mean, on plain items.
+"""What conditions, updates and atomic groups mean, on plain items.
 
 Types count: DynamoDB keeps booleans and numbers apart, while Python says
 ``True == 1``.
@@ -7,7 +7,30 @@ Types count: DynamoDB keeps booleans and numbers apart, while Python says
 from collections.abc import Sequence
 from typing import assert_never
 
-from shared.ports import Absent, Condition, Equals, Exists, Item, LessThan, Update
+from shared.ports import MAX_GROUP_WRITES, Absent, Condition, Equals, Exists, Item, LessThan, Update, Write
+
+
+def check_group(writes: Sequence[Write]) -> None:
+    """Refuse a group that no backend may take.
+
+    Raises:
+        ValueError: it has too many writes, or names a key twice.
+    """
+    if len(writes) > MAX_GROUP_WRITES:
+        raise ValueError(f"an atomic group has at most {MAX_GROUP_WRITES} writes, not {len(writes)}")
+    if len({write.key for write in writes}) < len(writes):
+        raise ValueError("an atomic group names each key once")
+
+
+def check_update(update: Update) -> None:
+    """Refuse an update that is ambiguous.
+
+    Raises:
+        ValueError: an attribute stands in two of set, add and remove.
+    """
+    named = [*update.set, *update.add, *update.remove]
+    if len(set(named)) < len(named):
+        raise ValueError("an update names each attribute once")
 
 
 def all_hold(conditions: Sequence[Condition], item: Item | None) -> bool:

@@ -1,0 +1,66 @@
+"""What an error of the AWS SDK means for the call that met it.
+
+Everything depends on one question: may the request have been carried out although no answer
+came?  Only what AWS documents as refused before any work counts as not done.
+"""
+
+import enum
+from typing import TypeAlias
+
+from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, EndpointConnectionError
+from botocore.parsers import ResponseParserError
+
+SDK_ERRORS = (BotoCoreError, ClientError, ResponseParserError)
+"""All that a call may raise (botocore.exceptions; a parser error belongs to neither family)."""
+
+SDKError: TypeAlias = BotoCoreError | ClientError | ResponseParserError
+
+
+class Verdict(enum.Enum):
+    """What became of a call."""
+
+    NOT_DONE = "refused before any work; may be repeated"
+    UNKNOWN = "perhaps carried out"
+    HOPELESS = "not done, and a repetition would meet the same: no permission, no such table"
+    INVALID = "not done, because the request itself is wrong"
+    CONDITION = "not done, because a condition did not hold"
+    CANCELLED = "a transaction that was not done; its reasons say why"
+
+
+_BY_CODE = {
+    "ConditionalCheckFailedException": Verdict.CONDITION,
+    "TransactionCanceledException": Verdict.CANCELLED,
+    "ValidationException": Verdict.INVALID,
+    "SerializationException": Verdict.INVALID,
+    "ItemCollectionSizeLimitExceededException": Verdict.INVALID,
+    "ProvisionedThroughputExceededException": Verdict.NOT_DONE,
+    "RequestLimitExceeded": Verdict.NOT_DONE,
+    "ThrottlingException": Verdict.NOT_DONE,
+    "Throttling": Verdict.NOT_DONE,
+    "SlowDown": Verdict.NOT_DONE,
+    "TransactionConflictException": Verdict.NOT_DONE,
+    "TransactionInProgressException": Verdict.NOT_DONE,
+    "ReplicatedWriteConflictException": Verdict.NOT_DONE,
+}
+"""Codes of "Error handling with DynamoDB" in its developer guide, and of S3 and SQS where they are the same."""
+
+
+def verdict_on(error: SDKError) -> Verdict:
+    """Return what the error says about the call."""
+    if isinstance(error, ClientError):
+        code = code_of(error)
+        if code in _BY_CODE:
+            return _BY_CODE[code]
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
+        # "A 500 or 503 on a write may have happened" (the same guide, "Retrying").
+        return Verdict.UNKNOWN if status >= 500 else Verdict.HOPELESS
+    if isinstance(error, (ConnectTimeoutError, EndpointConnectionError)):
+        return Verdict.NOT_DONE
+    return Verdict.UNKNOWN
+
+
+def code_of(error: SDKError) -> str:
+    """Return AWS's code of the error; the name of its class if the answer had none."""
+    if isinstance(error, ClientError):
+        return str(error.response.get("Error", {}).get("Code") or "unknown")
+    return type(error).__name__

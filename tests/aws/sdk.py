@@ -1,0 +1,22 @@
+"""The adapters' clients and threads, pointed at an emulator for the length of a block."""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+
+import pytest
+
+from shared.adapters.aws.session import Clients, Patience
+from shared.adapters.aws.threads import CALLS, Threads
+
+
+@contextlib.contextmanager
+def adapters(
+    environment: Mapping[str, str], *, caller: str, patience: Patience | None = None
+) -> Iterator[tuple[Clients, Threads]]:
+    """Give clients and threads; the SDK finds the emulator by the environment, as everywhere."""
+    threads = Threads(caller)
+    with pytest.MonkeyPatch.context() as patched:
+        for name, value in environment.items():
+            patched.setenv(name, value)
+        yield Clients(caller, CALLS, patience or Patience()), threads
+    threads.close()
