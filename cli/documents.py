@@ -39,6 +39,7 @@ def server_document(server: Server, organization: Organization) -> dict[str, Any
         "privacy_mode": server.privacy_mode,
         "ip_pool": server.ip_pool,
         "shared_tracking": server.shared_tracking,
+        "shards": server.shards[-1].count if server.shards else 1,
         "created_at": _at(server.created_at),
         "suspended_at": _at(server.suspended_at),
         "suspension_reason": server.suspension_reason or None,

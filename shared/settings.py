@@ -176,6 +176,12 @@ class Settings:
         "5m", "Wait after the first soft failure.", form.span(timedelta(seconds=10), timedelta(days=1))
     )
     retry_growth: float = setting("1.3", "Factor by which each further wait grows.", form.number(1, 5))
+    accepted_events: str = setting(
+        "subscribed",
+        "Whether an accepted message is an event: `subscribed`, if an endpoint of its server wants to be told;"
+        " `always` or `never`. Each event costs a row of the log.",
+        form.one_of("subscribed", "always", "never"),
+    )
     hold_expiry: timedelta = setting(
         "7d", "How long a held message waits for release.", form.span(timedelta(minutes=1), timedelta(days=365))
     )

@@ -26,12 +26,15 @@ from shared.domain.errors import (
     StillInProgress,
     StorageUnavailable,
     TooManyRecipients,
+    Unavailable,
 )
+from shared.domain.event import Event, EventKind
 from shared.domain.headers import Head
 from shared.domain.ids import ServerId, draw_ids, draw_token
 from shared.domain.job import Job, ToMX
 from shared.domain.letter import Letter, read_letter
 from shared.domain.message import Direction, Message
+from shared.domain.simulator import is_simulated
 from shared.domain.submission import MAX_RECIPIENTS, Accepted, AcceptedMessage, Submission
 from shared.domain.suppression import WORDS, Suppression
 from shared.domain.tenancy import Domain, Server, Tenant
@@ -84,9 +87,8 @@ class _Request:
     key: str
     """Idempotency key; empty for none."""
 
-    @property
-    def server(self) -> Server:
-        return self.submission.tenant.server
+    server: Server
+    """The tenant's, with the shards of this moment."""
 
 
 async def accept(submission: Submission, *, using: Acceptance, now: datetime) -> Accepted:
@@ -146,7 +148,18 @@ async def _examine(submission: Submission, *, using: Acceptance, now: datetime) 
     letter = read_letter(submission.raw, now=now, new_message_id=f"{unique}@{using.settings.return_path_domain}")
     domain = await check_sender(letter.head, submission.tenant, using.directory)
     key = submission.idempotency_key or letter.idempotency_key
-    return _Request(submission, letter, domain, recipients, key)
+    server = await _with_present_shards(submission.tenant.server, using.directory)
+    return _Request(submission, letter, domain, recipients, key, server)
+
+
+async def _with_present_shards(server: Server, directory: Directory) -> Server:
+    """Return the server as it spreads its messages now.
+
+    An SMTP client may have begun its message minutes ago; in a partition where
+    nobody looks for it, what was promised would be lost.
+    """
+    present = await directory.server(server.id)
+    return server if present is None else replace(server, shards=present.shards)
 
 
 def _reserve(request: _Request, *, using: Acceptance, now: datetime) -> Reservation:
@@ -260,6 +273,7 @@ async def _store(reservation: Reservation, request: _Request, *, using: Acceptan
     settled = replace(reservation, ids=[stored[written].id for written in reservation.recipients])
     if request.key:
         await using.reservations.finish(server.id, request.key, settled.ids)
+    await _tell(server, list(stored.values()), using=using, now=now)
     fields = {
         "message_id": settled.ids[0],
         "server_id": server.id,
@@ -293,12 +307,40 @@ def _messages(reservation: Reservation, request: _Request) -> dict[str, Message]
         domain=request.domain.name,
         credential_id=submission.credential.id,
         bounce=submission.bounce,
+        test_mode=submission.test_mode or letter.test_mode,
     )
     names = zip(reservation.recipients, reservation.ids, reservation.tokens, strict=True)
     return {
-        written: replace(first, id=message_id, token=token, rcpt_to=request.recipients[written])
+        written: replace(
+            first,
+            id=message_id,
+            token=token,
+            rcpt_to=request.recipients[written],
+            test_mode=first.test_mode or is_simulated(request.recipients[written]),
+        )
         for written, message_id, token in names
     }
+
+
+async def _tell(server: Server, messages: Sequence[Message], *, using: Acceptance, now: datetime) -> None:
+    """Put an event of each accepted message on the events queue, if anybody wants it.
+
+    Nothing may fail here any more: the messages are on their way, and a caller
+    who was told otherwise would send them again.
+    """
+    try:
+        if not await _wants_to_know(server, using):
+            return
+        events = [Event(EventKind.ACCEPTED, server.id, each.id, each.attempt, now) for each in messages]
+        await using.stores.events.send([Outgoing(each.to_json(), group=str(server.id)) for each in events])
+    except Unavailable:
+        log.warning("accepted_not_told", exc_info=True, extra={"server_id": server.id, "recipients": len(messages)})
+
+
+async def _wants_to_know(server: Server, using: Acceptance) -> bool:
+    if using.settings.accepted_events == "subscribed":
+        return await using.directory.tells_of_acceptance(server.id)
+    return using.settings.accepted_events == "always"
 
 
 def _job(message: Message) -> Outgoing:

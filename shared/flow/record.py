@@ -23,12 +23,17 @@ from shared.domain.errors import Unavailable
 from shared.domain.event import Event
 from shared.domain.ids import ServerId
 from shared.ports import Key
+from shared.store.busy_servers import BusyServers
 from shared.store.directory import Directory
 from shared.store.event_flushes import MAX_EVENTS, Flush, Flushes
+from shared.store.keys import flushed_at
 
 log = logging.getLogger(__name__)
 
 COMMIT_PAUSES_S = (0.02, 0.1)
+
+BUSY_FROM = 10
+"""Events of one server in one batch from which it counts as busy; a hundred of all servers are a usual batch."""
 
 HandOn: TypeAlias = Callable[[Sequence[Event]], Awaitable[None]]
 """Takes new events before they are committed; may get them again; raises ``Unavailable`` if it cannot."""
@@ -40,6 +45,8 @@ class Recording:
 
     flushes: Flushes
     directory: Directory
+    busy: BusyServers | None = None
+    """Notes servers that may need more shards; None where partitions have no limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +83,20 @@ async def record(batch: Sequence[Event], *, using: Recording, hand_on: HandOn | 
     for each, committed in zip(begun, done, strict=True):
         if committed:
             new += each.new.values()
+            await _note(each, using)
         else:
             failed |= {event.id for event in each.new.values()}
     return Recorded(new, frozenset(failed))
+
+
+async def _note(begun: "_Begun", using: Recording) -> None:
+    """Note a server that sends so much that its events come many together."""
+    if using.busy is None or len(begun.new) < BUSY_FROM or begun.flush is None:
+        return
+    try:
+        await using.busy.note(begun.flush.server_id, flushed_at(begun.flush.name))
+    except Unavailable:
+        log.warning("busy_server_not_noted", exc_info=True, extra={"server_id": begun.flush.server_id})
 
 
 def _groups(batch: Sequence[Event]) -> Iterator[Sequence[Event]]:

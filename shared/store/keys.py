@@ -28,6 +28,7 @@
 | event | ``events#{server}#{hour of the message}#{shard}`` | message, attempt, kind, subject |
 | page of the event log | ``log#{server}#{day}#{shard}`` | flush: recording time, shard, random |
 | counters of an hour | ``counters#{server}#{day}`` | hour, shard |
+| busy server | ``busy`` | server id |
 | suppression | ``suppression#{s or o}#{server or organization}#{shard}`` | address, or ``{address}#{stream}`` |
 | hard failure of late | ``hard-failure#{server}#{shard}`` | address |
 | report taken in | ``report#{kind}#{hash of reporter, id and domain}`` | ``-`` |
@@ -246,6 +247,11 @@ def flushed_at(flush: str) -> datetime:
 def counters_key(server_id: int, at: datetime, shard: int = 0) -> Key:
     """Return where some of the counters of the hour of that moment lie."""
     return Key(f"counters#{server_id}#{at:%Y%m%d}", f"{at:%H}#{shard:03d}")
+
+
+def busy_key(server_id: int) -> Key:
+    """Return where it stands that a server is busy, and how busy it was."""
+    return Key("busy", f"{server_id:010d}")
 
 
 def suppression_partition(owner: str, owner_id: int, shard: int) -> str:

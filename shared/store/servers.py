@@ -75,6 +75,10 @@ class Servers:
         }
         return await self._change(server, {key: value for key, value in wanted.items() if value is not None})
 
+    async def set_shards(self, server: Server, shards: Sequence[Shards]) -> Server | None:
+        """Replace the list of shards by a longer one; None if the server is gone."""
+        return await self._change(server, {"shards": _shards_value(shards)})
+
     async def suspend(self, server: Server, at: datetime, reason: str) -> Server | None:
         """Suspend it; None if it is gone."""
         suspension: Item = {"suspended_at": to_ms(at), "suspension_reason": reason}
@@ -112,7 +116,7 @@ def _to_item(server: Server) -> Item:
         "token": server.token,
         "mode": server.mode.value,
         "created_at": to_ms(server.created_at),
-        "shards": [[to_ms(shards.since), shards.count] for shards in server.shards],
+        "shards": _shards_value(server.shards),
         "allow_sender": server.allow_sender,
         "privacy_mode": server.privacy_mode,
         "ip_pool": server.ip_pool,
@@ -139,6 +143,10 @@ def _from_item(item: Item) -> Server:
         suspended_at=moment_or_none(item, "suspended_at"),
         suspension_reason=text(item, "suspension_reason"),
     )
+
+
+def _shards_value(shards: Sequence[Shards]) -> Value:
+    return [[to_ms(each.since), each.count] for each in shards]
 
 
 def _shards(row: Value) -> Shards:
