@@ -17,7 +17,6 @@ crash between the two repeats it.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, cast
 
 from shared.domain.bounce.codes import PERMANENT_ADDRESS
 from shared.domain.bounce.diagnosis import diagnose
@@ -85,6 +84,8 @@ async def _follow(event: Event, *, using: Following, now: datetime) -> None:
     if not tenant or not found:
         return
     message, rows = found
+    if message.test_mode:
+        return  # made up by the simulator
     if event.kind is EventKind.DELIVERED:
         await _lift(event, tenant, message, using=using, now=now)
         return
@@ -154,12 +155,13 @@ def _is_own_fault(row: Delivery) -> bool:
 
 
 def _bounce(event: Event) -> _Verdict:
-    """Read what the event tells of a bounce: ``data.bounce`` with type, category and diagnostic."""
-    data = event.data.get("bounce")
-    bounce = cast("dict[str, Any]", data) if isinstance(data, dict) else {}  # Any: JSON
-    name = str(bounce.get("category", ""))
+    """Read what the event tells of a bounce: type, category, and the host's words as its output."""
+    name = str(event.data.get("category", ""))
     category = Category(name) if name in list(Category) else Category.OTHER
-    return _Verdict(str(bounce.get("diagnostic", "")), category, hard=bounce.get("type") == BounceType.HARD.value)
+    # A bounce of another origin may have a code only.
+    if not name:
+        category = diagnose(event.output, status=str(event.data.get("code", ""))).category
+    return _Verdict(event.output or event.details, category, hard=event.data.get("type") == BounceType.HARD.value)
 
 
 async def _lift(event: Event, tenant: Tenant, message: Message, *, using: Following, now: datetime) -> None:

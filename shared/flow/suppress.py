@@ -16,6 +16,7 @@ from shared.domain.moments import to_ms, to_ms_or_zero
 from shared.domain.suppression import (
     EXPIRING,
     MAX_DETAIL,
+    WORDS,
     Change,
     Reason,
     Scope,
@@ -146,11 +147,11 @@ async def _tell(entry: Suppression, change: Change, cause: Cause, using: Suppres
         subject=hashlib.sha256(name.encode()).hexdigest()[:32],
         data={
             "address": entry.address,
-            "reason": change.reason.value,
+            "type": change.reason.value,
+            "reason": change.detail or WORDS[change.reason],
             "scope": scope.name,
             "stream": scope.stream,
             "source": change.source,
-            "detail": change.detail,
             "until": to_ms_or_zero(entry.until),
         },
     )

@@ -226,6 +226,7 @@ async def _tell(scope: Scope, source: str, added: int, using: Suppressing, now: 
         at=now,
         details=f"{added} addresses were put on the suppression list by an import",
         subject=source,
-        data={"count": added, "reason": Reason.IMPORT.value, "scope": scope.name, "source": source},
+        # In place of an address: an event for each of a million would be a flood.
+        data={"address": "*", "count": added, "type": Reason.IMPORT.value, "scope": scope.name, "source": source},
     )
     await using.events.send([Outgoing(event.to_json(), group=str(event.server_id))])

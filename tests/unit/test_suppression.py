@@ -104,7 +104,7 @@ class TestSuppress:
         assert len({event["id"] for event in events}) == 1
         data = events[0]["data"]
         assert isinstance(data, dict)
-        assert (events[0]["kind"], data["address"], data["scope"], data["stream"], data["reason"]) == (
+        assert (events[0]["kind"], data["address"], data["scope"], data["stream"], data["type"]) == (
             "suppression_added",
             ADDRESS,
             "stream",
