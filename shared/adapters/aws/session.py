@@ -17,7 +17,7 @@ from typing import Any
 
 from boto3.session import Session
 from botocore.config import Config
-from botocore.exceptions import IncompleteReadError
+from botocore.exceptions import IncompleteReadError, NoCredentialsError
 
 LONG_POLL_S = 20
 """SQS answers a receive after this long at the latest (WaitTimeSeconds, SQS API reference)."""
@@ -108,6 +108,9 @@ class Clients:
         # Making clients is not thread-safe, using them is (boto3 guide, "Multithreading").
         with _making:
             if name not in self._made:
+                if _session().get_credentials() is None:
+                    # A client made without any would never ask for them again.
+                    raise NoCredentialsError
                 made = _session().client(service, config=config)
                 if service != "s3":
                     made.meta.events.register("before-parse", _check_whole)
