@@ -46,11 +46,14 @@ _BY_CODE = {
     "ThrottlingException": Verdict.NOT_DONE,
     "Throttling": Verdict.NOT_DONE,
     "SlowDown": Verdict.NOT_DONE,
+    "RequestThrottled": Verdict.NOT_DONE,
+    "KmsThrottled": Verdict.NOT_DONE,
+    "RequestTimeout": Verdict.UNKNOWN,
     "TransactionConflictException": Verdict.NOT_DONE,
     "TransactionInProgressException": Verdict.NOT_DONE,
     "ReplicatedWriteConflictException": Verdict.NOT_DONE,
 }
-"""Codes of "Error handling with DynamoDB" in its developer guide, and of S3 and SQS where they are the same."""
+"""Codes of "Error handling with DynamoDB" in its developer guide, and in the error lists of S3 and SQS."""
 
 
 _NEVER_SENT = (ConnectTimeoutError, EndpointConnectionError, NoCredentialsError, CredentialRetrievalError)
