@@ -15,7 +15,7 @@ from shared.adapters.aws.stack import names_of
 from shared.domain.errors import InvalidValue, StorageUnavailable
 from shared.ports import Key, Put
 from shared.settings import Settings, SettingsError
-from tests.aws.conftest import Cloud
+from tests.aws.conftest import Cloud, Line
 from tests.aws.proxy import FOR_EVER, Fault, Kind
 from tests.aws.resources import SECRETS
 
@@ -38,10 +38,12 @@ def deploy(cloud: Cloud, outputs: dict[str, str]) -> None:
 
 
 @pytest.fixture
-def environment(cloud: Cloud) -> Iterator[dict[str, str]]:
-    """Give the environment of a program on this installation; the SDK is led through the proxy already."""
+def environment(cloud: Cloud, line: Line, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
+    """Give the environment of a program on this installation, which leads the SDK through the proxy."""
+    for name, value in line.environment.items():
+        monkeypatch.setenv(name, value)
     given = {f"EDGEPOST_{name.upper()}": value for name, value in cloud.direct.settings().items()}
-    yield {**{name: value for name, value in os.environ.items() if name.startswith("AWS_")}, **given}
+    yield given
     opening.close_stores()
 
 
@@ -176,7 +178,7 @@ class TestOpenStores:
 
 
 class TestClients:
-    def test_are_made_when_first_used_and_once(self) -> None:
+    def test_are_made_when_first_used_and_once(self, environment: dict[str, str]) -> None:
         """A client takes tens of milliseconds of a cold start."""
         clients = Clients("x", 1, Patience())
 
