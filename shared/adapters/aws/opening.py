@@ -20,8 +20,8 @@ from shared.adapters.aws.sqs_queue import SQSQueue, Windows
 from shared.adapters.aws.stack import Names, names_of
 from shared.adapters.aws.threads import CALLS, Threads
 from shared.adapters.clock import utc_now
-from shared.adapters.keyring import decoded_master_key
 from shared.ports import Clock, Stores
+from shared.setting_values import MASTER_KEY_BYTES
 from shared.settings import Settings
 
 _ALONE = Windows(send_s=0, settle_s=0)
@@ -77,15 +77,16 @@ def stores_of(
     queue = partial(SQSQueue, clients, calls, windows=windows)
     bodies = DynamoDBAndS3Bodies(dynamodb, clients, table=names.bodies_table, bucket=names.bodies_bucket, clock=clock)
     master_key = SSMMasterKey(clients, names.secrets_path)
-    given = settings.master_key
+    if settings.master_key:
+        keyring = LateKeyring(lambda: settings.master_key, "the master key in the settings")
+    else:
+        keyring = LateKeyring(master_key.read, f"the master key {master_key.name}")
     return Stores(
         records=DynamoDBRecords(dynamodb, names.records_table, clock),
         bodies=bodies,
         work={pool: queue(url) for pool, url in names.work_queues.items()},
         events=queue(names.events_queue),
-        keyring=LateKeyring(
-            (lambda: decoded_master_key(given, "the master key in the settings")) if given else master_key.read
-        ),
+        keyring=keyring,
     )
 
 
@@ -98,7 +99,7 @@ def make_master_key(settings: Settings, *, caller: str) -> None:
     """
     if not settings.master_key:
         clients = Clients(_caller(caller), 1, Patience())
-        SSMMasterKey(clients, names_of(settings, clients).secrets_path).make(os.urandom)
+        SSMMasterKey(clients, names_of(settings, clients).secrets_path).make(os.urandom(MASTER_KEY_BYTES))
 
 
 def _caller(name: str) -> str:
