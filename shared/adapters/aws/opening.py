@@ -83,7 +83,8 @@ def stores_of(
         records=DynamoDBRecords(dynamodb, names.records_table, clock),
         bodies=bodies,
         work={pool: queue(url) for pool, url in names.work_queues.items()},
-        events=queue(names.events_queue),
+        # Nobody waits for an event to be sent but a worker with many messages in hand.
+        events=queue(names.events_queue, windows=Windows(windows.settle_s, windows.settle_s)),
         webhooks=queue(names.webhooks_queue),
         keyring=LateKeyring(
             (lambda: decoded_master_key(given, "the master key in the settings")) if given else master_key.read
