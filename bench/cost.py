@@ -84,7 +84,8 @@ def _name(use: Use) -> tuple[str, str] | None:
             stage = f"message ({who})" if use.what == "message" else use.what.replace(" (transaction)", "")
             return use.unit, f"DynamoDB write units: {stage}"
         case "read_unit":
-            return use.unit, f"DynamoDB read units: {'body' if use.what == 'body' else 'tenants and the rest'}"
+            kinds = {"body": "body", "suppression": "suppressions"}
+            return use.unit, f"DynamoDB read units: {kinds.get(use.what, 'tenants and the rest')}"
         case "sqs_request":
             return use.unit, f"SQS requests: {who}, {use.what.removesuffix(' (by Lambda)').removesuffix('Batch')}"
         case "received_bytes":

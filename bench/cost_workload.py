@@ -222,7 +222,7 @@ async def workload(emulator: Emulator, directory: Path) -> AsyncIterator[Workloa
             from shared.adapters.opening import close_stores
 
             meter = Meter(lambda table, key: admin.client("dynamodb").get_item(TableName=table, Key=key).get("Item"))
-            meter.attach(_session().events)
+            meter.attach(_session())
             try:
                 async with _open(meter, admin, mx, names["events_queue"]) as made:
                     yield made

@@ -53,11 +53,11 @@ class Meter:
         self.sizes: dict[tuple[str, str], int] = {}
         self._lock = threading.Lock()
 
-    def attach(self, events: Any) -> None:
-        """Listen to a session or a client (its ``events``); clients made later by the session are heard too."""
-        events.register("provide-client-params.*", self._before)
-        events.register("before-call.*", self._call)
-        events.register("after-call.*", self._after)
+    def attach(self, session: Any) -> None:
+        """Listen to a botocore session: clients that it makes from now on are heard."""
+        session.register("provide-client-params.*", self._before)
+        session.register("before-call.*", self._call)
+        session.register("after-call.*", self._after)
 
     def add(self, caller: str, unit: str, what: str, amount: float = 1) -> None:
         """Count something that no request of ours shows."""
