@@ -48,7 +48,7 @@ FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
 """Waits after a run that failed as a whole, doubled each time."""
 
-WEBHOOK_RUNS = 32
+WEBHOOK_RUNS = 64
 """More than one dead endpoint can hold (``shared.flow.lanes``)."""
 
 MINUTE_S = 60.0
