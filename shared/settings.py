@@ -98,6 +98,11 @@ class Settings:
     http_port: int = setting("8080", "Port of the API, health and metrics.", form.integer(0, 65535))
     public_url: str = setting("http://localhost:8080", "URL under which users reach the API.", form.URL)
     trusted_proxies: tuple[Network, ...] = setting("", "Networks whose X-Forwarded-For counts.", form.NETWORKS)
+    edge_proxy: str = setting(
+        "none",
+        "What stands before the tracking functions on AWS: `cloudfront` makes its headers for host and client count.",
+        form.one_of("none", "cloudfront"),
+    )
     admin_token: str = setting("", "Bearer token of the management API. Empty: made at first start.", form.TOKEN)
     metrics_token: str = setting("", "Bearer token of `/metrics`. Empty: made at first start.", form.TOKEN)
 
@@ -193,6 +198,29 @@ class Settings:
     )
     event_retention: timedelta = setting(
         "45d", "How long the event log is kept.", form.span(timedelta(days=2), timedelta(days=3650))
+    )
+
+    # --- Suppression lists
+    suppress_bad_addresses: bool = setting(
+        "yes", "Suppress an address at once that a host says does not exist, is disabled or has moved.", form.YES_NO
+    )
+    suppress_hard_failures: int = setting(
+        "2",
+        "Suppress an address after so many hard failures of any kind within the window; 0 never.",
+        form.integer(0, 10),
+    )
+    suppress_window: timedelta = setting(
+        "24h", "How long hard failures count together.", form.span(timedelta(minutes=1), timedelta(days=30))
+    )
+    suppress_exhausted: bool = setting("yes", "Suppress an address when all attempts have failed softly.", form.YES_NO)
+    suppress_complaints: bool = setting("yes", "Suppress an address whose owner complained of spam.", form.YES_NO)
+    suppress_unsubscribes: bool = setting(
+        "yes", "Suppress an address for the tag of the mail it unsubscribed from.", form.YES_NO
+    )
+    suppression_expiry: timedelta = setting(
+        "30d",
+        "How long an address stays suppressed after bounces and failures; complaints and unsubscriptions never expire.",
+        form.span(timedelta(minutes=1), timedelta(days=3650)),
     )
 
     # --- Running it

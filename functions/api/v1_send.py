@@ -137,5 +137,10 @@ def checked_key(call: Call) -> str:
 
 def accepted_answer(accepted: Accepted) -> object:
     """Return ``data`` of the answer to an accepted message."""
-    messages = {to: {"id": each.id, "token": each.token} for to, each in accepted.messages.items()}
+    messages: dict[str, object] = {}
+    for to, each in accepted.messages.items():
+        messages[to] = {"id": each.id, "token": each.token}
+        if each.suppressed:
+            # Postal accepts such mail and holds it later, without a word; its clients ignore what they do not know.
+            messages[to] = {"id": each.id, "token": each.token, "suppressed": each.suppressed}
     return {"message_id": accepted.message_id, "messages": messages}

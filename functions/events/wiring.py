@@ -4,8 +4,11 @@ import functools
 import os
 from dataclasses import dataclass
 
+from shared.flow.follow import Following
 from shared.flow.hand_on import HandingOn
 from shared.flow.record import Recording
+from shared.flow.suppress import Suppressing
+from shared.ports import Clock
 from shared.settings import Settings
 from shared.store.busy_servers import BusyServers
 from shared.store.directory import Directory
@@ -16,10 +19,12 @@ from shared.store.messages import Messages
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """What recording needs, and what handing on to webhooks needs."""
+    """What recording needs, and those to whom new events are handed on: webhooks and suppression lists."""
 
     recording: Recording
     handing_on: HandingOn
+    following: Following
+    clock: Clock
 
 
 @functools.cache
@@ -39,4 +44,6 @@ def services() -> Services:
     return Services(
         Recording(flushes, directory, busy),
         HandingOn(Endpoints(records), directory, Messages(records), stores.webhooks),
+        Following(Suppressing.over(stores, settings), directory, Messages(records)),
+        utc_now,
     )

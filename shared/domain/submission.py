@@ -65,6 +65,8 @@ class AcceptedMessage:
 
     id: MessageId
     token: str
+    suppressed: str = ""
+    """Why the recipient is on a suppression list: the message will be held. Empty: it is on none."""
 
 
 @dataclass(frozen=True, slots=True)

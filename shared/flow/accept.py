@@ -36,6 +36,7 @@ from shared.domain.letter import Letter, read_letter
 from shared.domain.message import Direction, Message
 from shared.domain.simulator import is_simulated
 from shared.domain.submission import MAX_RECIPIENTS, Accepted, AcceptedMessage, Submission
+from shared.domain.suppression import WORDS, Suppression
 from shared.domain.tenancy import Domain, Server, Tenant
 from shared.flow.queues import work_queue
 from shared.ports import Clock, Outgoing, Stores
@@ -43,6 +44,7 @@ from shared.settings import Settings
 from shared.store.directory import Directory
 from shared.store.messages import Messages
 from shared.store.reservations import Reservation, Reservations
+from shared.store.suppressions import Suppressions
 
 log = logging.getLogger(__name__)
 
@@ -102,16 +104,37 @@ async def accept(submission: Submission, *, using: Acceptance, now: datetime) ->
     """
     request = await _examine(submission, using=using, now=now)
     if request.key and (known := await using.reservations.get(request.server.id, request.key)):
-        return await _repeat(known, request, using=using, now=now)
+        return _told(await _repeat(known, request, using=using, now=now), await _suppressed(request, using, now))
     reservation = _reserve(request, using=using, now=now)
-    await using.stores.bodies.put(
-        reservation.body_key, request.letter.raw, expires_at=now + using.settings.body_retention
+    suppressed, _ = await asyncio.gather(
+        _suppressed(request, using, now),
+        using.stores.bodies.put(
+            reservation.body_key, request.letter.raw, expires_at=now + using.settings.body_retention
+        ),
     )
     if request.key and not await using.reservations.put(request.server.id, request.key, reservation):
         # Another request with this key was faster, a moment ago.
         await using.stores.bodies.delete(reservation.body_key)
         raise StillInProgress("the first request with this Idempotency-Key is in progress")
-    return await _store(reservation, request, using=using, now=now)
+    return _told(await _store(reservation, request, using=using, now=now), suppressed)
+
+
+async def _suppressed(request: _Request, using: Acceptance, now: datetime) -> Mapping[str, Suppression]:
+    """Return which recipients are suppressed: they are told in the answer, and held before they would be sent."""
+    tag = request.submission.tag or request.letter.tag
+    suppressions = Suppressions(using.stores.records)
+    return await suppressions.holding(request.submission.tenant, tag, request.recipients.values(), now)
+
+
+def _told(accepted: Accepted, suppressed: Mapping[str, Suppression]) -> Accepted:
+    if not suppressed:
+        return accepted
+    by_address = {address.lower(): WORDS[entry.reason] for address, entry in suppressed.items()}
+    messages = {
+        written: replace(each, suppressed=by_address.get(checked(written).lower(), ""))
+        for written, each in accepted.messages.items()
+    }
+    return replace(accepted, messages=messages)
 
 
 async def _examine(submission: Submission, *, using: Acceptance, now: datetime) -> _Request:

@@ -18,6 +18,7 @@ from shared.domain.names import (
     check_typed_name,
     permalinks_for,
 )
+from shared.domain.suppression import Scope
 from shared.domain.tenancy import Mode, Organization, Server, Shards
 from shared.flow.credentials import remove_credentials
 from shared.flow.domains import remove_domains
@@ -26,6 +27,7 @@ from shared.flow.track_domains import remove_track_domains
 from shared.ports import Outgoing, Queue, Records
 from shared.store.organizations import Organizations
 from shared.store.servers import Servers
+from shared.store.suppressions import Suppressions
 from shared.store.suspended import Suspended
 
 MAX_ID_DRAWS = 5
@@ -223,6 +225,7 @@ async def remove_server(server: Server, *, records: Records) -> None:
     await remove_credentials(server, records=records)
     await remove_track_domains(server, records=records)
     await remove_domains(server, records=records)
+    await Suppressions(records).remove_all(Scope(server.id))
     await remove_endpoints(server.id, records=records)
     await Servers(records).remove(server)
 

@@ -26,6 +26,7 @@ from shared.flow.token_keys import TokenSource
 from shared.ports import Clock, Outgoing
 from shared.settings import SmartHost
 from shared.store.directory import Directory
+from shared.store.suppressions import Suppressions
 from shared.tokens import Named
 from smtp_node.authentication.keys import SigningKeys
 from smtp_node.deliver.compose import compose, return_path
@@ -93,7 +94,12 @@ class Attempts:
         credential = None
         if message.credential_id is not None:
             credential = await self.directory.credential(message.server_id, message.credential_id)
-        reason = hold_reason(message, tenant, credential, domain)
+        suppression = None
+        if not message.released:
+            suppressions = Suppressions(self.settling.stores.records)
+            holding = await suppressions.holding(tenant, message.tag, [message.rcpt_to], self.clock())
+            suppression = holding.get(message.rcpt_to)
+        reason = hold_reason(message, tenant, credential, domain, suppression)
         if reason is not None or domain is None:
             return Held(reason or "")
         body = await self.settling.stores.bodies.get(message.body_key)
