@@ -7,7 +7,7 @@ endpoint gone or disabled              dropped; the event log still has it
 lane full                              put off some seconds, no attempt lost
 lane paused (breaker open)             the attempt counts as failed, unsent
 free claim, same attempt               sent
-lease of somebody else                 ``Waiting``: comes back by itself
+lease of somebody else                 comes back when its visibility ends
 attempt over                           what follows is done again, then dropped
 =====================================  =======================================
 
@@ -151,6 +151,8 @@ async def _not_ours(parcel: Parcel, using: Notifying) -> bool:
     if state is not None and state.attempt == parcel.attempt + 1 and state.left and state.next_at:
         # Whoever settled it may have died before the next attempt was on its way.
         await _send_on(parcel.following(state.left), state.next_at, using)
+    if state is None:
+        log.warning("webhook_parcel_forgotten", extra=_names(parcel))
     return True
 
 
