@@ -17,6 +17,7 @@ import parts  # noqa: E402
 import relay  # noqa: E402
 import signing  # noqa: E402
 import storage  # noqa: E402
+import webhooks  # noqa: E402
 
 PAGE = ROOT / "docs/performance.md"
 
@@ -42,6 +43,12 @@ writes its queue with fsync, Haraka without. All run at the same time, one is lo
 ## DKIM signatures""",
     "parts": """\
 ## Parts""",
+    "webhooks": """\
+## Webhooks
+
+Receivers are small programs on the same machine. First, how long an event takes from its happening to a healthy
+endpoint, beside another healthy one and beside one that hangs. Then the relay, without endpoints and with five that are
+told of everything.""",
     "storage": """\
 ## Storage
 
@@ -57,6 +64,7 @@ def benchmarks(directory: Path) -> dict[str, Callable[[], str]]:
         "api": lambda: api.run(directory),
         "signing": signing.run,
         "parts": lambda: parts.run(directory),
+        "webhooks": lambda: webhooks.run(directory),
         "storage": lambda: storage.run(directory),
     }
 
