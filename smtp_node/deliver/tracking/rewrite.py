@@ -7,6 +7,7 @@ else, whether the message is tracked or not.
 """
 
 import re
+from binascii import Error, a2b_base64, a2b_qp
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -85,6 +86,8 @@ def rewritten(raw: bytes, marking: Marking | None) -> bytes:
     for leaf in leaves(raw, sealed=SEALED):
         if leaf.attached or leaf.end - leaf.start > MAX_PART_BYTES:
             continue
+        if work.marking is None and not _holds_mark(leaf, raw):
+            continue
         edits = work.edits_of(leaf)
         done = spliced(raw[leaf.start : leaf.end], leaf.encoding, leaf.charset, edits) if edits else None
         if done is None:
@@ -98,6 +101,19 @@ def rewritten(raw: bytes, marking: Marking | None) -> bytes:
 
 def _may_hold_marks(raw: bytes) -> bool:
     return _MARK_BYTES.search(raw) is not None or _ENCODED.search(raw) is not None
+
+
+def _holds_mark(leaf: Leaf, raw: bytes) -> bool:
+    """Tell whether a part holds a mark: a quick look, because most mail does not."""
+    body = raw[leaf.start : leaf.end]
+    if leaf.encoding == "base64":
+        try:
+            body = a2b_base64(body)
+        except Error:
+            return False
+    elif leaf.encoding == "quoted-printable":
+        body = a2b_qp(body)
+    return _MARK_BYTES.search(body) is not None
 
 
 def _with_encoding(head: bytes, encoding: str) -> bytes:
