@@ -37,6 +37,7 @@ _ENCODED = re.compile(
 _ENCODING_FIELD = re.compile(
     rb"^Content-Transfer-Encoding[ \t]*:(?:[^\r]|\r\n[ \t])*\r\n", re.IGNORECASE | re.MULTILINE
 )
+_MIME_VERSION = re.compile(rb"^MIME-Version[ \t]*:", re.IGNORECASE | re.MULTILINE)
 _MARK = re.compile(r"\+notrack(?=://)", re.IGNORECASE)
 _MARK_BYTES = re.compile(rb"\+notrack://", re.IGNORECASE)
 
@@ -78,8 +79,11 @@ def rewritten(raw: bytes, marking: Marking | None) -> bytes:
     """
     if marking is None and not _may_hold_marks(raw):
         return raw
-    if marking is not None and _SKIP.search(raw, 0, max(0, raw.find(b"\r\n\r\n")) + 2):
+    head_end = max(0, raw.find(b"\r\n\r\n")) + 2
+    if marking is not None and _SKIP.search(raw, 0, head_end):
         marking = None
+    # RFC 2045 §4: without it a reader need not know what an encoding is.
+    is_mime = _MIME_VERSION.search(raw, 0, head_end) is not None
     work = _Work(marking)
     pieces: list[bytes] = []
     at = 0
@@ -90,7 +94,7 @@ def rewritten(raw: bytes, marking: Marking | None) -> bytes:
             continue
         edits = work.edits_of(leaf)
         done = spliced(raw[leaf.start : leaf.end], leaf.encoding, leaf.charset, edits) if edits else None
-        if done is None:
+        if done is None or (done.encoding is not None and not is_mime):
             continue
         head = raw[leaf.head_at : leaf.start]
         pieces += (raw[at : leaf.head_at], head if done.encoding is None else _with_encoding(head, done.encoding))
