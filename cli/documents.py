@@ -7,6 +7,7 @@ from typing import Any
 from shared.domain.credentials import use_of
 from shared.domain.dns_records import records_to_publish
 from shared.domain.message import Delivery, Message
+from shared.domain.suppression import Suppression
 from shared.domain.tenancy import Credential, Domain, Organization, Server
 from shared.domain.tracking import TrackDomain
 from shared.flow.track_domains import track_records
@@ -146,3 +147,35 @@ def delivery_document(delivery: Delivery) -> dict[str, Any]:
 
 def _at(moment: datetime | None) -> str | None:
     return None if moment is None else moment.isoformat(timespec="milliseconds")
+
+
+def suppression_row(entry: Suppression) -> dict[str, Any]:
+    """Return a suppression as a list shows it."""
+    return {
+        "address": entry.address,
+        "scope": entry.scope.name,
+        "stream": entry.scope.stream or None,
+        "reason": entry.reason.value,
+        "detail": entry.detail or None,
+        "added_at": _at(entry.added_at),
+        "until": _at(entry.until),
+    }
+
+
+def suppression_document(entry: Suppression) -> dict[str, Any]:
+    """Return a suppression with its history."""
+    return {
+        **suppression_row(entry),
+        "active": entry.active,
+        "source": entry.source,
+        "history": [
+            {
+                "at": _at(each.at),
+                "change": "added" if each.added else "removed",
+                "reason": each.reason.value,
+                "source": each.source,
+                "detail": each.detail or None,
+            }
+            for each in entry.history
+        ],
+    }

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli import credentials, domains, messages, organizations, servers, token_keys, track_domains, webhooks
+from cli import (
+    credentials,
+    domains,
+    messages,
+    organizations,
+    servers,
+    suppressions,
+    token_keys,
+    track_domains,
+    webhooks,
+)
 from cli.options import AsJSON, Permalink
 from cli.printing import Answer, print_answer, say
 from cli.running import FAILED, read_settings, run
@@ -29,6 +39,7 @@ app.add_typer(track_domains.commands, name="track-domain")
 app.add_typer(token_keys.commands, name="token-keys")
 app.add_typer(credentials.commands, name="credential")
 app.add_typer(messages.commands, name="message")
+app.add_typer(suppressions.commands, name="suppression")
 app.add_typer(webhooks.commands, name="webhook")
 
 

@@ -126,7 +126,10 @@ def suspend(permalink: Permalink, reason: Reason, as_json: AsJSON = False) -> No
     async def work(tools: "Tools") -> Answer:
         from shared.flow.servers import suspend_server
 
-        suspended = await suspend_server(permalink, reason, records=tools.stores.records, now=tools.now())
+        stores = tools.stores
+        suspended = await suspend_server(
+            permalink, reason, records=stores.records, events=stores.events, now=tools.now()
+        )
         return await _answer(suspended, tools)
 
     run(work, as_json=as_json)

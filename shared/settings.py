@@ -181,6 +181,12 @@ class Settings:
         "5m", "Wait after the first soft failure.", form.span(timedelta(seconds=10), timedelta(days=1))
     )
     retry_growth: float = setting("1.3", "Factor by which each further wait grows.", form.number(1, 5))
+    accepted_events: str = setting(
+        "subscribed",
+        "Whether an accepted message is an event: `subscribed`, if an endpoint of its server wants to be told;"
+        " `always` or `never`. Each event costs a row of the log.",
+        form.one_of("subscribed", "always", "never"),
+    )
     hold_expiry: timedelta = setting(
         "7d", "How long a held message waits for release.", form.span(timedelta(minutes=1), timedelta(days=365))
     )
@@ -192,6 +198,29 @@ class Settings:
     )
     event_retention: timedelta = setting(
         "45d", "How long the event log is kept.", form.span(timedelta(days=2), timedelta(days=3650))
+    )
+
+    # --- Suppression lists
+    suppress_bad_addresses: bool = setting(
+        "yes", "Suppress an address at once that a host says does not exist, is disabled or has moved.", form.YES_NO
+    )
+    suppress_hard_failures: int = setting(
+        "2",
+        "Suppress an address after so many hard failures of any kind within the window; 0 never.",
+        form.integer(0, 10),
+    )
+    suppress_window: timedelta = setting(
+        "24h", "How long hard failures count together.", form.span(timedelta(minutes=1), timedelta(days=30))
+    )
+    suppress_exhausted: bool = setting("yes", "Suppress an address when all attempts have failed softly.", form.YES_NO)
+    suppress_complaints: bool = setting("yes", "Suppress an address whose owner complained of spam.", form.YES_NO)
+    suppress_unsubscribes: bool = setting(
+        "yes", "Suppress an address for the tag of the mail it unsubscribed from.", form.YES_NO
+    )
+    suppression_expiry: timedelta = setting(
+        "30d",
+        "How long an address stays suppressed after bounces and failures; complaints and unsubscriptions never expire.",
+        form.span(timedelta(minutes=1), timedelta(days=3650)),
     )
 
     # --- Running it

@@ -30,11 +30,11 @@ def services() -> Services:
     # Imported here: a function must not load the adapters of the other backend.
     from shared.adapters.clock import utc_now
     from shared.adapters.dns import DNSResolver
-    from shared.adapters.embedded.opening import open_stores
     from shared.adapters.http_out import AiohttpOut
+    from shared.adapters.opening import open_stores
     from shared.adapters.randomness import PooledRandom
 
-    stores = open_stores(settings)
+    stores = open_stores(settings, caller="webhooks")
     http = AiohttpOut(DNSResolver(settings.dns_servers), allowed=settings.allow_networks.http)
     notifying = Notifying(
         endpoints=Endpoints(stores.records),

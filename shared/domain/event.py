@@ -135,7 +135,8 @@ def event_of(message: Message, delivery: Delivery) -> Event:
         at=delivery.at,
         details=delivery.details,
         output=delivery.output,
-        data=_evidence(delivery),
+        # What a person let go and arrived has proved the address: shared.flow.follow.
+        data=_evidence(delivery) | ({"released": True} if message.released and delivery.status is Status.SENT else {}),
     )
 
 

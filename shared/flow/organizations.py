@@ -14,6 +14,7 @@ from shared.domain.names import (
     check_typed_name,
     permalinks_for,
 )
+from shared.domain.suppression import Scope
 from shared.domain.tenancy import Organization, Server
 from shared.flow.domains import remove_domains
 from shared.flow.servers import remove_server
@@ -21,6 +22,7 @@ from shared.ports import Records
 from shared.store.organizations import Organizations
 from shared.store.paging import every
 from shared.store.servers import Servers
+from shared.store.suppressions import Suppressions
 from shared.store.suspended import Suspended
 
 MAX_ID_DRAWS = 5
@@ -147,6 +149,7 @@ async def delete_organization(permalink: str, *, typed_name: str, records: Recor
     async for server in _servers_of(organization, records):
         await remove_server(server, records=records)
     await remove_domains(organization, records=records)
+    await Suppressions(records).remove_all(Scope(organization.id, organization=True))
     await Organizations(records).remove(organization)
 
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from shared.domain.errors import InvalidValue, NameTaken, NotFound, StorageUnavailable
-from shared.domain.ids import ServerId, draw_owner_id
+from shared.domain.event import Event, EventKind
+from shared.domain.ids import MessageId, ServerId, draw_owner_id
+from shared.domain.moments import to_ms
 from shared.domain.names import (
     Kind,
     check_name,
@@ -16,14 +18,16 @@ from shared.domain.names import (
     check_typed_name,
     permalinks_for,
 )
+from shared.domain.suppression import Scope
 from shared.domain.tenancy import Mode, Organization, Server, Shards
 from shared.flow.credentials import remove_credentials
 from shared.flow.domains import remove_domains
 from shared.flow.endpoints import remove_endpoints
 from shared.flow.track_domains import remove_track_domains
-from shared.ports import Records
+from shared.ports import Outgoing, Queue, Records
 from shared.store.organizations import Organizations
 from shared.store.servers import Servers
+from shared.store.suppressions import Suppressions
 from shared.store.suspended import Suspended
 
 MAX_ID_DRAWS = 5
@@ -166,8 +170,8 @@ async def update_server(permalink: str, changes: ServerChanges, *, records: Reco
     return changed
 
 
-async def suspend_server(permalink: str, reason: str, *, records: Records, now: datetime) -> Server:
-    """Refuse new mail of a server and hold what is queued; doors see it within five seconds.
+async def suspend_server(permalink: str, reason: str, *, records: Records, events: Queue, now: datetime) -> Server:
+    """Refuse new mail of a server, hold what is queued, and tell; doors see it within five seconds.
 
     Raises:
         InvalidValue: the reason is empty or too long.
@@ -177,6 +181,10 @@ async def suspend_server(permalink: str, reason: str, *, records: Records, now: 
     suspended = await Servers(records).suspend(await find_server(permalink, records=records), now, reason)
     if suspended is None:
         raise _gone(permalink)
+    event = Event(
+        EventKind.SERVER_SUSPENDED, suspended.id, MessageId(0), 0, now, details=reason, subject=str(to_ms(now))
+    )
+    await events.send([Outgoing(event.to_json(), group=str(suspended.id))])
     return suspended
 
 
@@ -217,6 +225,7 @@ async def remove_server(server: Server, *, records: Records) -> None:
     await remove_credentials(server, records=records)
     await remove_track_domains(server, records=records)
     await remove_domains(server, records=records)
+    await Suppressions(records).remove_all(Scope(server.id))
     await remove_endpoints(server.id, records=records)
     await Servers(records).remove(server)
 

@@ -11,12 +11,14 @@ from datetime import datetime, timedelta
 from typing import Generic, TypeVar
 
 from shared.domain.credentials import key_hash, networks_around
+from shared.domain.event import EventKind
 from shared.domain.ids import CredentialId, OrganizationId, ServerId
 from shared.domain.tenancy import Credential, CredentialType, Domain, Organization, Server, Tenant
 from shared.domain.tracking import TrackDomain
 from shared.ports import Clock, Records
 from shared.store.credentials import Credentials
 from shared.store.domains import Domains
+from shared.store.endpoints import Endpoints
 from shared.store.organizations import Organizations
 from shared.store.servers import Servers
 from shared.store.track_domains import TrackDomains
@@ -65,6 +67,7 @@ class Directory:
         self._servers = Servers(records)
         self._domains = Domains(records)
         self._credentials = Credentials(records)
+        self._endpoints = Endpoints(records)
         self._track_domains = TrackDomains(records)
         self._recent_organizations: _Recent[OrganizationId, Organization] = _Recent(clock)
         self._recent_servers: _Recent[ServerId, Server] = _Recent(clock)
@@ -73,6 +76,7 @@ class Directory:
         self._recent_networks: _Recent[str, Credential] = _Recent(clock)
         self._recent_credentials: _Recent[tuple[ServerId, CredentialId], Credential] = _Recent(clock)
         self._recent_tracking: _Recent[ServerId, Sequence[TrackDomain]] = _Recent(clock)
+        self._recent_tellers: _Recent[ServerId, bool] = _Recent(clock)
         self._touched: dict[CredentialId, datetime] = {}
 
     async def tenant(self, server_id: ServerId) -> Tenant | None:
@@ -142,6 +146,16 @@ class Directory:
             domains = await self._track_domains.of(server.id)
             self._recent_tracking.keep(server.id, domains, read_at)
         return domains
+
+    async def tells_of_acceptance(self, server_id: ServerId) -> bool:
+        """Whether an endpoint of the server wants to be told of accepted messages."""
+        if self._recent_tellers.get(server_id):
+            return True
+        read_at = self._clock()
+        wanted = any(each.wants(EventKind.ACCEPTED) for each in await self._endpoints.of(server_id))
+        if wanted:
+            self._recent_tellers.keep(server_id, True, read_at)
+        return wanted
 
     async def touch(self, credential: Credential, now: datetime) -> None:
         """Note that a credential was used; written at most once a minute for each."""

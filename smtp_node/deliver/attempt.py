@@ -17,14 +17,16 @@ from shared.domain.holding import hold_reason
 from shared.domain.job import Job, ToHost, ToMX
 from shared.domain.message import Direction, Evidence, Message
 from shared.domain.outcome import HardFail, Held, Outcome, SoftFail
+from shared.domain.simulator import LATER, simulate
 from shared.domain.tenancy import Domain, Server
 from shared.domain.tracking import base_url, tracking_of
 from shared.flow.claim import Claimed
 from shared.flow.settle import Settling
 from shared.flow.token_keys import TokenSource
-from shared.ports import Clock
+from shared.ports import Clock, Outgoing
 from shared.settings import SmartHost
 from shared.store.directory import Directory
+from shared.store.suppressions import Suppressions
 from shared.tokens import Named
 from smtp_node.authentication.keys import SigningKeys
 from smtp_node.deliver.compose import compose, return_path
@@ -92,7 +94,12 @@ class Attempts:
         credential = None
         if message.credential_id is not None:
             credential = await self.directory.credential(message.server_id, message.credential_id)
-        reason = hold_reason(message, tenant, credential, domain)
+        suppression = None
+        if not message.released:
+            suppressions = Suppressions(self.settling.stores.records)
+            holding = await suppressions.holding(tenant, message.tag, [message.rcpt_to], self.clock())
+            suppression = holding.get(message.rcpt_to)
+        reason = hold_reason(message, tenant, credential, domain, suppression)
         if reason is not None or domain is None:
             return Held(reason or "")
         body = await self.settling.stores.bodies.get(message.body_key)
@@ -105,7 +112,19 @@ class Attempts:
         except InvalidValue:
             log.exception("signing_key_unusable", extra={"domain": domain.name, "server_id": message.server_id})
             return SoftFail(KEY_UNUSABLE, evidence=Evidence(enhanced_code=OWN_FAULT))
+        if message.test_mode:
+            return await self._simulate(claimed)
         return await self.sender.send(self._plan(claimed, job, pool, raw), still_ours=still_ours)
+
+    async def _simulate(self, claimed: Claimed) -> Outcome:
+        """Make up what would become of the message: nothing leaves this machine."""
+        made = simulate(claimed.message, self.clock())
+        # They have the ids of their attempt, so an attempt that is made again tells nothing twice.
+        group, delay = str(claimed.message.server_id), LATER / self.settling.settings.time_factor
+        following = [Outgoing(each.to_json(), group=group, delay=delay) for each in made.following]
+        if following:
+            await self.settling.stores.events.send(following)
+        return made.outcome
 
     async def _compose(self, claimed: Claimed, domain: Domain, body: bytes) -> bytes:
         marking = await self._marking(claimed.message, claimed.tenant.server)

@@ -1,5 +1,6 @@
 """The tracking functions' own calls to AWS, against an emulator and what our adapters wrote there."""
 
+import asyncio
 import random
 import shutil
 import subprocess
@@ -74,9 +75,7 @@ async def test_a_click_goes_through_real_services(cloud: Any) -> None:
 
 async def test_a_deployed_package_answers_at_its_function_url(cloud: Any, tmp_path: Path) -> None:
     """Made by the build, started by the emulator with nothing but a standard library, reached over HTTP."""
-    build = [sys.executable, str(ROOT / "infra/package.py"), "redirect", str(tmp_path / "package")]
-    subprocess.run([*build, "--python", "3.13", "--architecture", "host"], check=True)
-    archive = shutil.make_archive(str(tmp_path / "redirect"), "zip", tmp_path / "package")
+    archive = await asyncio.to_thread(_package, tmp_path)
     keys = ensure_keys(TokenKeyParameter(cloud.clients, "/edgepost/test"), random.Random(3).randbytes)
     url = cloud.resources.make_queue("events", max_receives=50)
     functions = boto3.client("lambda")
@@ -85,7 +84,7 @@ async def test_a_deployed_package_answers_at_its_function_url(cloud: Any, tmp_pa
         Runtime="python3.13",
         Role="arn:aws:iam::000000000000:role/redirect",
         Handler="functions.redirect.handler.handler",
-        Code={"ZipFile": Path(archive).read_bytes()},
+        Code={"ZipFile": archive},
         Timeout=10,
         Environment={
             "Variables": {
@@ -112,3 +111,10 @@ async def test_a_deployed_package_answers_at_its_function_url(cloud: Any, tmp_pa
     queue = SQSQueue(cloud.clients, cloud.threads, url, patience=Patience(), rng=random.Random(1), windows=Windows())
     received = await queue.receive(10, wait=timedelta(seconds=1), visibility=timedelta(seconds=30))
     assert [Event.from_json(each.body).data["url"] for each in received] == [TARGET]
+
+
+def _package(directory: Path) -> bytes:
+    """Return the zip file of the redirect function."""
+    build = [sys.executable, str(ROOT / "infra/package.py"), "redirect", str(directory / "package")]
+    subprocess.run([*build, "--python", "3.13", "--architecture", "host"], check=True)
+    return Path(shutil.make_archive(str(directory / "redirect"), "zip", directory / "package")).read_bytes()

@@ -248,7 +248,9 @@ class TestSuspended:
         """And is asked for once a minute, not for each hit."""
         world = await open_world()
         assert (await world.ask(await world.path())).status_code == 307
-        await suspend_server("main", "phishing", records=world.here.records, now=world.here.clock())
+        await suspend_server(
+            "main", "phishing", records=world.here.records, events=world.here.events, now=world.here.clock()
+        )
         assert (await world.ask(await world.path())).status_code == 307
 
         world.seconds[0] += 61

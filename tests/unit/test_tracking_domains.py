@@ -295,7 +295,7 @@ class TestSuspended:
         listed = Suspended(here.records)
         server, now = here.server, here.clock()
 
-        await suspend_server("main", "spam", records=here.records, now=now)
+        await suspend_server("main", "spam", records=here.records, events=here.events, now=now)
         assert await listed.all() == {server.id}
         await suspend_organization("acme", "spam", records=here.records, now=now)
         await unsuspend_server("main", records=here.records)
@@ -303,7 +303,7 @@ class TestSuspended:
         await unsuspend_organization("acme", records=here.records)
         assert await listed.all() == frozenset()
 
-        await suspend_server("main", "spam", records=here.records, now=now)
+        await suspend_server("main", "spam", records=here.records, events=here.events, now=now)
         await suspend_organization("acme", "spam", records=here.records, now=now)
         await unsuspend_organization("acme", records=here.records)
         assert await listed.all() == {server.id}

@@ -1,6 +1,6 @@
 """The keys of tokens on AWS: an SSM SecureString beside the master key; pixel, redirect and unsubscribe read it too."""
 
-from shared.adapters.aws.dynamodb import unavailable
+from shared.adapters.aws.calls import unavailable
 from shared.adapters.aws.session import Clients
 from shared.adapters.aws.verdicts import SDK_ERRORS, code_of
 
