@@ -16,6 +16,7 @@ import pytest
 
 from functions.edge.wiring import aws_services
 from functions.redirect.handler import answer as redirect
+from shared.adapters.aws.calls import Calls
 from shared.adapters.aws.dynamodb import DynamoDB
 from shared.adapters.aws.dynamodb_records import DynamoDBRecords
 from shared.adapters.aws.session import Patience
@@ -60,12 +61,12 @@ async def test_a_click_goes_through_real_services(cloud: Any) -> None:
     assert answer.hit is not None
     services.record(answer.hit)
 
-    queue = SQSQueue(cloud.clients, cloud.threads, url, patience=Patience(), rng=rng, windows=Windows())
+    queue = SQSQueue(cloud.clients, _calls(cloud), url, windows=Windows())
     [received] = await queue.receive(1, wait=timedelta(seconds=1), visibility=timedelta(seconds=30))
     event = Event.from_json(received.body)
     assert (event.kind, event.message_id, event.data["url"]) == (EventKind.CLICKED, NAMED.message_id, TARGET)
 
-    dynamodb = DynamoDB(cloud.clients, cloud.threads, Patience(), rng)
+    dynamodb = DynamoDB(cloud.clients, _calls(cloud))
     suspended = Suspended(DynamoDBRecords(dynamodb, RECORDS, utc_now))
     await suspended.add([ServerId(NAMED.server_id), ServerId(5)])
     assert services.suspended() == frozenset()
@@ -108,9 +109,13 @@ async def test_a_deployed_package_answers_at_its_function_url(cloud: Any, tmp_pa
     token = Tokens(keys).make(CLICK, host, NAMED._replace(target=TARGET))
     assert ask(f"/c/{token}") == (307, TARGET)
     assert ask(f"/c/{token[:-1]}") == (404, None)
-    queue = SQSQueue(cloud.clients, cloud.threads, url, patience=Patience(), rng=random.Random(1), windows=Windows())
+    queue = SQSQueue(cloud.clients, _calls(cloud), url, windows=Windows())
     received = await queue.receive(10, wait=timedelta(seconds=1), visibility=timedelta(seconds=30))
     assert [Event.from_json(each.body).data["url"] for each in received] == [TARGET]
+
+
+def _calls(cloud: Any) -> Calls:
+    return Calls(cloud.threads, Patience(), random.Random(1))
 
 
 def _package(directory: Path) -> bytes:
