@@ -44,10 +44,12 @@ def _send_to(installation: Installation, stage: str) -> list[str]:
 
 
 class TestKillAtEachStage:
+    backend = "embedded"
+
     def test_mail_comes_once_unless_its_final_dot_was_out(self, tmp_path: Path) -> None:
         """Only between the final dot and the recorded 250 may a kill lead to a second copy (RFC 1047)."""
         release = tmp_path / "release"
-        with running(tmp_path) as installation:
+        with running(tmp_path, backend=self.backend) as installation:
             exchangers = {
                 stage: installation.internet.exchanger(f"{stage}.test", **{stage: Step(hold=str(release))})
                 for stage in STAGES
@@ -67,6 +69,12 @@ class TestKillAtEachStage:
                 for recipient in recipients[stage]:
                     assert 1 <= len(installation.internet.to(recipient)) <= most, f"{recipient} at {stage}"
             assert len(exchangers["body"].transactions[-1].raw) > LARGE_BYTES * 0.99
+
+
+class TestKillAtEachStageOnAWS(TestKillAtEachStage):
+    """The same on DynamoDB, SQS and S3."""
+
+    backend = "aws"
 
 
 class TestKillDeliverWhileHeld:

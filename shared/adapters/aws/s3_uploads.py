@@ -48,7 +48,7 @@ class S3Uploads:
         except SDK_ERRORS as exc:
             raise unavailable("signing an address of S3", exc) from exc
 
-    async def write(self, ticket: str, chunks: AsyncIterator[bytes]) -> None:
+    async def write(self, ticket: str, chunks: AsyncIterator[bytes]) -> None:  # noqa: ARG002  # the port's
         """Refuse: targets are addresses of S3."""
         raise NotFound("uploads are put to S3 here")
 
