@@ -1,5 +1,6 @@
 """Uploads: what any engine must do, through the target that a client would use."""
 
+import random
 import re
 import urllib.error
 import urllib.request
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from boto3.session import Session
 
+from shared.adapters.aws.calls import Calls
 from shared.adapters.aws.s3_uploads import S3Uploads
 from shared.adapters.aws.session import Clients, Patience
 from shared.adapters.embedded.sqlite_bodies import SQLiteBodies
@@ -84,7 +86,7 @@ def s3_place(cloud: Cloud) -> Iterator[Place]:
                 return False
             raise
 
-    uploads = S3Uploads(cloud.clients, cloud.threads, bucket=BUCKET, clock=clock)
+    uploads = S3Uploads(cloud.clients, Calls(cloud.threads, Patience(), random.Random(1)), bucket=BUCKET, clock=clock)
     yield Place(uploads, put, clock)
 
 

@@ -9,7 +9,7 @@ import base64
 import threading
 from collections.abc import Callable
 
-from shared.adapters.aws.dynamodb import unavailable
+from shared.adapters.aws.calls import unavailable
 from shared.adapters.aws.session import Clients
 from shared.adapters.aws.verdicts import SDK_ERRORS, code_of
 from shared.adapters.keyring import KEY_BYTES, MasterKeyring, decoded_master_key
