@@ -74,13 +74,28 @@ class Fault:
     """Empty, like the service: any."""
 
     times: int = 1
+    every: int = 1
+    """Of the calls that fit, each so-manieth one."""
+
     meanwhile: Callable[[], None] | None = None
     """Done between the work and its reply; blocks the proxy, so it must not go through it."""
 
+    _met: int = 0
+
     def fits(self, call: Call) -> bool:
-        """Say whether this call is to be disturbed."""
+        """Say whether it is about such a call, and not used up."""
         wanted = self.operation in ("", call.operation) and self.service in ("", call.service)
         return wanted and self.times > 0 and (self.kind is not Kind.PARTIAL or _entries(call) is not None)
+
+    def meets(self, call: Call) -> bool:
+        """Say whether this call is the one to be disturbed; counts those that fit."""
+        if not self.fits(call):
+            return False
+        self._met += 1
+        if self._met % self.every:
+            return False
+        self.times -= 1
+        return True
 
 
 class Proxy:
@@ -181,8 +196,7 @@ class Proxy:
     def _fault_for(self, call: Call) -> Fault | None:
         with self._lock:
             for fault in self._faults:
-                if call.app != "admin" and fault.fits(call):
-                    fault.times -= 1
+                if call.app != "admin" and fault.meets(call):
                     return fault
         return None
 

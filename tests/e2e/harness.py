@@ -17,16 +17,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
 
-import pytest
-
 from shared.adapters.opening import close_stores, open_stores
 from shared.ports import Stores
 from shared.settings import Settings
 from standalone.demo.sending import API, NotSent
 from standalone.demo.tree import Tree
-from tests.aws.emulator import emulator
-from tests.aws.proxy import proxy
-from tests.aws.resources import Resources
 from tests.e2e.internet import NETWORK, Internet
 
 DOMAIN = "yourdomain.com"
@@ -151,43 +146,17 @@ def trusting() -> ssl.SSLContext:
 
 
 @contextlib.contextmanager
-def running(directory: Path, *, backend: str = "embedded", **settings: str) -> Iterator[Installation]:
-    """Run an installation and its internet on a backend; everything is gone at the end."""
-    with Internet() as internet, BACKENDS[backend](directory) as storage:
+def running(directory: Path, **settings: str) -> Iterator[Installation]:
+    """Run an installation and its internet; everything is gone at the end."""
+    with Internet() as internet:
         ours = {
             "first_domain": DOMAIN,
             "dns_servers": f"127.0.0.1:{internet.dns_port}",
             "delivery_port": str(internet.mx_port),
             "allow_networks": f"smtp:{NETWORK}.0/24",
         }
-        with Tree(directory / "data", storage | ours | settings) as tree:
+        with Tree(directory / "data", ours | settings) as tree:
             yield Installation(tree, internet)
-
-
-@contextlib.contextmanager
-def embedded(_: Path) -> Iterator[dict[str, str]]:
-    """Give the settings of storage on SQLite: there are none."""
-    yield {}
-
-
-@contextlib.contextmanager
-def aws(directory: Path) -> Iterator[dict[str, str]]:
-    """Run an emulator of AWS behind a recording proxy; give the settings of storage there."""
-    with (
-        emulator(directory) as cloud,
-        proxy(cloud.endpoint) as between,
-        pytest.MonkeyPatch.context() as patched,
-    ):
-        # Processes that are started from here inherit it.
-        for name, value in (cloud.environment | {"AWS_ENDPOINT_URL": between.endpoint}).items():
-            patched.setenv(name, value)
-        resources = Resources(cloud.environment)
-        resources.make_storage()
-        yield resources.settings()
-
-
-BACKENDS = {"embedded": embedded, "aws": aws}
-"""Storage of an installation, by the name that EDGEPOST_BACKEND has for it."""
 
 
 def addresses(name: str, count: int, domain: str = "example.com") -> list[str]:
@@ -212,6 +181,7 @@ class Mailing:
         self, installation: Installation, recipients: Sequence[str], *, repeat: bool, senders: int = SENDERS
     ) -> None:
         self._installation = installation
+        self.size = len(recipients)
         self._repeat = repeat
         self._up = threading.Event()
         self._up.set()

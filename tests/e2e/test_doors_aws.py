@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from tests.aws.emulator import Emulator
+from tests.aws.resources import Resources
 from tests.e2e.harness import Installation, running
 from tests.e2e.test_doors import (  # noqa: F401  # collected here too
     LARGE,
@@ -30,10 +32,16 @@ json.dump(handler(json.load(sys.stdin), None), sys.stdout)
 
 
 @pytest.fixture(scope="module")
-def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+def installation(ministack: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """A running installation with the usual internet, on an emulator of AWS."""
-    with running(tmp_path_factory.mktemp("edgepost"), backend="aws", time_factor="300") as found:
-        yield found
+    ministack.reset()
+    resources = Resources(ministack.environment)
+    resources.make_storage()
+    with pytest.MonkeyPatch.context() as patched:
+        for name, value in ministack.environment.items():
+            patched.setenv(name, value)
+        with running(tmp_path_factory.mktemp("edgepost"), time_factor="300", **resources.settings()) as found:
+            yield found
 
 
 def invoke(installation: Installation, path: str, body: object) -> Any:

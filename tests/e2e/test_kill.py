@@ -2,53 +2,36 @@
 
 import random
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from tests.e2e.conftest import Place
 from tests.e2e.harness import SENDERS, Installation, Mailing, addresses, running, unexplained, until
-
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 KILLS = 3
 
 
-@dataclass(frozen=True)
-class Scale:
-    """Where a test runs, and how many messages it sends."""
-
-    backend: str
-    messages: int
-
-
-EMBEDDED = Scale("embedded", 500)
-AWS = Scale("aws", 100)
-"""An emulator in one Python process does a tenth of what SQLite does."""
+def _after_some_more(installation: Installation, mailing: Mailing, rng: random.Random) -> None:
+    """Wait until a random number of further messages has arrived, so that work is under way."""
+    arrived = len(installation.internet.copies())
+    target = arrived + rng.randrange(10, mailing.size // (KILLS + 1))
+    until(
+        lambda: len(installation.internet.copies()) >= min(target, mailing.size) or mailing.done,
+        "mail to arrive before the kill",
+    )
 
 
-class _Killing:
-    scale = EMBEDDED
-
-    def after_some_more(self, installation: Installation, mailing: Mailing, rng: random.Random) -> None:
-        """Wait until a random number of further messages has arrived, so that work is under way."""
-        arrived = len(installation.internet.copies())
-        most = self.scale.messages
-        target = arrived + rng.randrange(most // 50, most // (KILLS + 1))
-        until(
-            lambda: len(installation.internet.copies()) >= min(target, most) or mailing.done,
-            "mail to arrive before the kill",
-        )
-
-
-class TestKillTree(_Killing):
-    def test_nothing_acknowledged_is_lost(self, tmp_path: Path) -> None:
+@pytest.mark.e2e
+@pytest.mark.slow
+class TestKillTree:
+    def test_nothing_acknowledged_is_lost(self, tmp_path: Path, place: Place) -> None:
         """A machine may lose power between any two instructions; a 200 or 250 is a promise all the same."""
         rng, kills = random.Random(1), []
-        with running(tmp_path, backend=self.scale.backend) as installation:
-            with Mailing(installation, addresses("tree", self.scale.messages), repeat=False) as mailing:
+        with running(tmp_path, **place.settings) as installation:
+            with Mailing(installation, addresses("tree", place.messages), repeat=False) as mailing:
                 for _ in range(KILLS):
-                    self.after_some_more(installation, mailing, rng)
+                    _after_some_more(installation, mailing, rng)
                     with mailing.interrupted():
                         kills.append(time.time())
                         installation.tree.kill()
@@ -57,48 +40,40 @@ class TestKillTree(_Killing):
             installation.until_delivered(mailing.acknowledged)
 
             # Each kill cuts off at most what each sender was asking just then.
-            assert len(mailing.acknowledged) >= self.scale.messages - KILLS * SENDERS
+            assert len(mailing.acknowledged) >= place.messages - KILLS * SENDERS
             assert not unexplained(installation.internet, kills)
 
 
-class TestKillTreeOnAWS(TestKillTree):
-    """The same on DynamoDB, SQS and S3."""
-
-    scale = AWS
-
-
-class TestKillDeliver(_Killing):
-    def test_work_of_a_dead_node_is_done_by_the_next(self, tmp_path: Path) -> None:
+@pytest.mark.e2e
+@pytest.mark.slow
+class TestKillDeliver:
+    def test_work_of_a_dead_node_is_done_by_the_next(self, tmp_path: Path, place: Place) -> None:
         """Postal loses what a killed worker had locked; here the lease ends and another takes over."""
         rng, kills = random.Random(2), []
-        with running(tmp_path, backend=self.scale.backend) as installation:
-            with Mailing(installation, addresses("deliver", self.scale.messages), repeat=False) as mailing:
+        with running(tmp_path, **place.settings) as installation:
+            with Mailing(installation, addresses("deliver", place.messages), repeat=False) as mailing:
                 for _ in range(KILLS):
-                    self.after_some_more(installation, mailing, rng)
+                    _after_some_more(installation, mailing, rng)
                     kills.append(time.time())
                     installation.kill_part("deliver")
 
             installation.until_delivered(mailing.acknowledged)
 
-            assert len(mailing.acknowledged) == self.scale.messages
+            assert len(mailing.acknowledged) == place.messages
             assert not unexplained(installation.internet, kills)
 
 
-class TestKillDeliverOnAWS(TestKillDeliver):
-    """The same on DynamoDB, SQS and S3."""
-
-    scale = AWS
-
-
-class TestKillHTTP(_Killing):
-    def test_a_repeated_request_sends_one_message(self, tmp_path: Path) -> None:
+@pytest.mark.e2e
+@pytest.mark.slow
+class TestKillHTTP:
+    def test_a_repeated_request_sends_one_message(self, tmp_path: Path, place: Place) -> None:
         """A client that lost the answer repeats with the same Idempotency-Key and must not send twice."""
         rng = random.Random(3)
-        recipients = addresses("http", self.scale.messages)
-        with running(tmp_path, backend=self.scale.backend) as installation:
+        recipients = addresses("http", place.messages)
+        with running(tmp_path, **place.settings) as installation:
             with Mailing(installation, recipients, repeat=True) as mailing:
                 for _ in range(KILLS):
-                    self.after_some_more(installation, mailing, rng)
+                    _after_some_more(installation, mailing, rng)
                     installation.kill_part("http")
 
             installation.until_delivered(recipients)
@@ -108,20 +83,16 @@ class TestKillHTTP(_Killing):
             assert {recipient: copies[recipient] for recipient in recipients} == dict.fromkeys(recipients, 1)
 
 
-class TestKillHTTPOnAWS(TestKillHTTP):
-    """The same on DynamoDB, SQS and S3."""
-
-    scale = AWS
-
-
-class TestTerminate(_Killing):
-    def test_a_deploy_under_load_loses_and_repeats_nothing(self, tmp_path: Path) -> None:
+@pytest.mark.e2e
+@pytest.mark.slow
+class TestTerminate:
+    def test_a_deploy_under_load_loses_and_repeats_nothing(self, tmp_path: Path, place: Place) -> None:
         """SIGTERM is every deploy: what is under way ends well, and the next version goes on."""
-        recipients = addresses("deploy", self.scale.messages)
-        with running(tmp_path, backend=self.scale.backend) as installation:
+        recipients = addresses("deploy", place.messages)
+        with running(tmp_path, **place.settings) as installation:
             with Mailing(installation, recipients, repeat=True) as mailing:
                 for _ in range(2):
-                    self.after_some_more(installation, mailing, random.Random(4))
+                    _after_some_more(installation, mailing, random.Random(4))
                     assert installation.tree.stop() == 0
                     with mailing.interrupted():
                         installation.tree.start()
@@ -131,9 +102,3 @@ class TestTerminate(_Killing):
 
             copies = installation.internet.copies()
             assert {recipient: copies[recipient] for recipient in recipients} == dict.fromkeys(recipients, 1)
-
-
-class TestTerminateOnAWS(TestTerminate):
-    """The same on DynamoDB, SQS and S3."""
-
-    scale = AWS

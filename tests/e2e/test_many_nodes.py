@@ -13,6 +13,7 @@ from shared.domain.ids import MessageId, ServerId
 from shared.domain.job import Job, ToMX
 from shared.flow.claim import LEASE
 from shared.ports import Depth, Outgoing, Queue
+from tests.e2e.conftest import Place
 from tests.e2e.harness import Installation, Mailing, addresses, running, unexplained, until
 from tests.e2e.nodes import Node, paused
 from tests.fakes.mx_script import Step
@@ -42,15 +43,14 @@ def depth(queue: Queue) -> Depth:
     return asyncio.run(queue.depth())
 
 
+@pytest.fixture
+def installation(tmp_path: Path, place: Place) -> Iterator[Installation]:
+    """A running installation on each backend."""
+    with running(tmp_path, **place.settings) as found:
+        yield found
+
+
 class TestManyNodes:
-    backend = "embedded"
-
-    @pytest.fixture
-    def installation(self, tmp_path: Path) -> Iterator[Installation]:
-        """A running installation."""
-        with running(tmp_path, backend=self.backend) as found:
-            yield found
-
     def test_nothing_is_lost_and_nothing_comes_twice(self, installation: Installation, tmp_path: Path) -> None:
         """SQS delivers at least once, machines stop and die: only a final dot without a recorded 250 may repeat."""
         rng, release, kills = random.Random(5), tmp_path / "release", []
@@ -97,9 +97,3 @@ class TestManyNodes:
         copies = installation.internet.copies()
         assert {recipient: copies[recipient] for recipient in held} == dict.fromkeys(held, 1)
         assert '"claim_lost"' in installation.tree.log.read_text(), "the first node took no notice"
-
-
-class TestManyNodesOnAWS(TestManyNodes):
-    """The same on DynamoDB, SQS and S3."""
-
-    backend = "aws"
