@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import os
 import random
+import signal
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,6 +15,7 @@ from shared.domain.ids import MessageId, ServerId
 from shared.domain.job import Job, ToMX
 from shared.flow.claim import LEASE
 from shared.ports import Depth, Outgoing, Queue
+from smtp_node.deliver.destinations import START_SLOTS
 from tests.e2e.conftest import Place
 from tests.e2e.harness import Installation, Mailing, addresses, running, unexplained, until
 from tests.e2e.nodes import Node, paused
@@ -97,3 +100,26 @@ class TestManyNodes:
         copies = installation.internet.copies()
         assert {recipient: copies[recipient] for recipient in held} == dict.fromkeys(held, 1)
         assert '"claim_lost"' in installation.tree.log.read_text(), "the first node took no notice"
+
+
+class TestDrain:
+    def test_what_was_not_begun_goes_to_another_node_at_once(self, installation: Installation, tmp_path: Path) -> None:
+        """A deploy must not delay mail by a lease: SIGTERM returns what only waits for its turn."""
+        release, recipients = tmp_path / "release", addresses("drain", START_SLOTS * 2, "held.test")
+        exchanger = installation.internet.exchanger("held.test", data=Step(hold=str(release)))
+        ids = [installation.send(each) for each in recipients]
+        until(lambda: len(exchanger.sessions) == START_SLOTS, "the first node to use all its slots")
+
+        with Node(installation, tmp_path / "node"):
+            os.kill(until(lambda: installation.part_pid("deliver"), "the first node"), signal.SIGTERM)
+            # Those of the first node are still held, and their lease is not over.
+            until(
+                lambda: len(exchanger.sessions) == START_SLOTS * 2, "the second node", timeout_s=LEASE.total_seconds()
+            )
+            release.touch()
+            installation.until_delivered(recipients)
+            for each in ids:
+                installation.until_status(each, "Sent")
+
+        copies = installation.internet.copies()
+        assert {recipient: copies[recipient] for recipient in recipients} == dict.fromkeys(recipients, 1)
