@@ -12,13 +12,22 @@ MINISTACK := .venv-ministack
 SAM := .venv-sam
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 PYTHONS := python3.13 python3.12 python3.11 python3.14 python3 python
-LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+UV ?= uv
+LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 WORKERS ?= auto
 
+# Each function has its requirements/NAME.in; PRODUCT is all that runs anywhere.
+FUNCTIONS := api events scheduled
+PRODUCT := $(patsubst %,requirements/%.in,$(FUNCTIONS) node webhooks standalone)
+# What Lambda's Python runtimes bring along; a function's package holds none of it.
+IN_LAMBDA := boto3 botocore s3transfer jmespath python-dateutil six urllib3
+
+include infra/build.mk
+
 .PHONY: help
 help: ## Show every target with a sentence
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # ---------------------------------------------------------------- Setting up
 
@@ -47,20 +56,22 @@ $(DEV_STAMP): requirements/dev.txt $(PRODUCT_STAMP)
 	$(PIP) install --quiet --require-hashes -r requirements/dev.txt
 	@touch $@
 
-# Tools with pins of their own stand in environments of their own.
+# Tools with pins of their own stand in environments of their own.  --no-deps: the lock names everything, but not the
+# extras that one package asks of another, which some versions of pip then want pinned a second time.
 $(MINISTACK)/.installed $(SAM)/.installed: .venv-%/.installed: requirements/%.txt | $(BIN)/python
 	$(BIN)/python -m venv --clear .venv-$*
-	.venv-$*/bin/python -m pip --disable-pip-version-check --no-input install --quiet --require-hashes -r $<
+	.venv-$*/bin/python -m pip --disable-pip-version-check --no-input install --quiet --no-deps --require-hashes -r $<
 	@touch $@
 
 .PHONY: lock
 lock: ## Pin the newest allowed packages again, with hashes (needs uv)
-	$(LOCK) --upgrade requirements/api.in requirements/node.in requirements/webhooks.in requirements/standalone.in \
-	  requirements/dev.in --output-file requirements/dev.txt
-	$(LOCK) requirements/api.in requirements/node.in requirements/webhooks.in requirements/standalone.in \
-	  --constraint requirements/dev.txt --output-file requirements/standalone.txt
-	for each in node api webhooks; do \
+	$(LOCK) --upgrade $(PRODUCT) requirements/dev.in --output-file requirements/dev.txt
+	$(LOCK) $(PRODUCT) --constraint requirements/dev.txt --output-file requirements/standalone.txt
+	for each in node webhooks; do \
 	  $(LOCK) requirements/$$each.in --constraint requirements/dev.txt --output-file requirements/$$each.txt || exit 1; done
+	for each in $(FUNCTIONS); do \
+	  $(LOCK) $(patsubst %,--no-emit-package %,$(IN_LAMBDA)) requirements/$$each.in --constraint requirements/dev.txt \
+	    --output-file requirements/$$each.txt || exit 1; done
 	for each in ministack sam; do \
 	  $(LOCK) --upgrade requirements/$$each.in --output-file requirements/$$each.txt || exit 1; done
 
@@ -77,6 +88,30 @@ demo: setup ## Show sending, delivery, tracking, bounces and webhooks on throw-a
 .PHONY: bench
 bench: setup ## Measure this machine and print tables
 	@exec bench/run.sh
+
+.PHONY: sizing
+sizing: setup ## Measure memory and disk, and write docs/sizing.md
+	$(BIN)/python bench/sizing.py
+
+# ---------------------------------------------------------------- AWS and its emulators
+
+.PHONY: deploy-local
+deploy-local: setup ## Deploy the stack to an emulator on this machine; starts MiniStack if none is there
+	@localstack/deploy.sh local
+
+.PHONY: delete-local
+delete-local: $(SAM)/.installed ## Delete the stack from the emulator with its data, and stop MiniStack
+	@localstack/deploy.sh delete
+
+.PHONY: delete-stack
+delete-stack: $(SAM)/.installed ## Delete the stack STACK from AWS; its tables and bucket stay
+	@$(SAM)/bin/python infra/delete_stack.py "$${STACK:?make delete-stack STACK=NAME}"
+
+# ---------------------------------------------------------------- Releasing
+
+.PHONY: release
+release: $(DEV_STAMP) ## Build wheel, source and checksums of the tagged version into dist/
+	@exec infra/release/build.sh
 
 # ---------------------------------------------------------------- Checking
 
@@ -101,8 +136,9 @@ format: $(DEV_STAMP) ## Bring the code into form and fix what can be fixed safel
 	$(BIN)/ruff format .
 
 .PHONY: docs
-docs: setup ## Write docs/settings.md again from the code
+docs: setup ## Write the pages that are made from the code again: settings, events
 	$(BIN)/python docs/make_settings.py
+	$(BIN)/python docs/make_events.py
 
 .PHONY: clean
 clean: ## Remove .venv and everything that can be made again; ./data stays

@@ -7,7 +7,10 @@ from typing import Any
 from shared.domain.credentials import use_of
 from shared.domain.dns_records import records_to_publish
 from shared.domain.message import Delivery, Message
+from shared.domain.suppression import Suppression
 from shared.domain.tenancy import Credential, Domain, Organization, Server
+from shared.domain.tracking import TrackDomain
+from shared.flow.track_domains import track_records
 from shared.settings import Settings
 
 
@@ -35,6 +38,8 @@ def server_document(server: Server, organization: Organization) -> dict[str, Any
         "allow_sender": server.allow_sender,
         "privacy_mode": server.privacy_mode,
         "ip_pool": server.ip_pool,
+        "shared_tracking": server.shared_tracking,
+        "shards": server.shards[-1].count if server.shards else 1,
         "created_at": _at(server.created_at),
         "suspended_at": _at(server.suspended_at),
         "suspension_reason": server.suspension_reason or None,
@@ -60,6 +65,23 @@ def domain_row(domain: Domain, owner: Server | Organization) -> dict[str, Any]:
         "permalink": owner.permalink,
         "verified_at": _at(domain.verified_at),
         "trusted": domain.trusted,
+    }
+
+
+def track_domain_document(domain: TrackDomain, settings: Settings) -> dict[str, Any]:
+    """Return a tracking domain and the record that must be published for it."""
+    return {
+        "domain": domain.name,
+        "sending_domain": domain.sending_domain or None,
+        "verified_at": _at(domain.verified_at),
+        "trusted": domain.trusted,
+        "opens": domain.opens,
+        "clicks": domain.clicks,
+        "excluded": list(domain.excluded),
+        "records": [
+            {"type": each.type, "name": each.name, "value": each.value, "purpose": each.purpose}
+            for each in track_records(domain, settings)
+        ],
     }
 
 
@@ -125,3 +147,35 @@ def delivery_document(delivery: Delivery) -> dict[str, Any]:
 
 def _at(moment: datetime | None) -> str | None:
     return None if moment is None else moment.isoformat(timespec="milliseconds")
+
+
+def suppression_row(entry: Suppression) -> dict[str, Any]:
+    """Return a suppression as a list shows it."""
+    return {
+        "address": entry.address,
+        "scope": entry.scope.name,
+        "stream": entry.scope.stream or None,
+        "reason": entry.reason.value,
+        "detail": entry.detail or None,
+        "added_at": _at(entry.added_at),
+        "until": _at(entry.until),
+    }
+
+
+def suppression_document(entry: Suppression) -> dict[str, Any]:
+    """Return a suppression with its history."""
+    return {
+        **suppression_row(entry),
+        "active": entry.active,
+        "source": entry.source,
+        "history": [
+            {
+                "at": _at(each.at),
+                "change": "added" if each.added else "removed",
+                "reason": each.reason.value,
+                "source": each.source,
+                "detail": each.detail or None,
+            }
+            for each in entry.history
+        ],
+    }

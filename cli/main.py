@@ -8,10 +8,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli import credentials, domains, messages, organizations, servers
+from cli import (
+    credentials,
+    domains,
+    messages,
+    organizations,
+    servers,
+    suppressions,
+    token_keys,
+    track_domains,
+    webhooks,
+)
 from cli.options import AsJSON, Permalink
 from cli.printing import Answer, print_answer, say
-from cli.running import read_settings, run
+from cli.running import FAILED, read_settings, run
 
 if TYPE_CHECKING:
     from cli.wiring import Tools
@@ -25,8 +35,12 @@ app = typer.Typer(
 app.add_typer(organizations.commands, name="org")
 app.add_typer(servers.commands, name="server")
 app.add_typer(domains.commands, name="domain")
+app.add_typer(track_domains.commands, name="track-domain")
+app.add_typer(token_keys.commands, name="token-keys")
 app.add_typer(credentials.commands, name="credential")
 app.add_typer(messages.commands, name="message")
+app.add_typer(suppressions.commands, name="suppression")
+app.add_typer(webhooks.commands, name="webhook")
 
 
 def main() -> None:
@@ -61,6 +75,29 @@ def serve() -> None:
     from standalone.serve import serve as run_all
 
     raise typer.Exit(run_all(settings, welcome=partial(welcome, settings=settings)))
+
+
+@app.command()
+def node() -> None:
+    """Run an SMTP node on an installation's store until it is told to stop: SMTP in and out, health and metrics."""
+    settings = read_settings(as_json=False)
+
+    from standalone.serve import serve_node
+
+    raise typer.Exit(serve_node(settings))
+
+
+@app.command()
+def health(as_json: AsJSON = False) -> None:
+    """Ask the Edgepost on this machine whether it can do its work; exit status 0 if it can, else 1."""
+    settings = read_settings(as_json=as_json)
+
+    from cli.health import health as ask
+
+    found = ask(settings)
+    print_answer(Answer({"health": found}), as_json=as_json)
+    if found != "OK":
+        raise typer.Exit(FAILED)
 
 
 @app.command()

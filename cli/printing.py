@@ -21,12 +21,17 @@ class Answer:
     instead: str = ""
     """For people, in place of the document's own lines."""
 
+    streamed: bool = False
+    """It was printed while it was made, because it may be too long to be held."""
+
     failed: bool = False
     """The command did its work, and the result is bad news: exit status 1."""
 
 
 def print_answer(answer: Answer, *, as_json: bool) -> None:
     """Print it on standard output."""
+    if answer.streamed:
+        return
     if as_json:
         print(json.dumps(answer.document, indent=2))
         return

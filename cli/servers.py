@@ -88,17 +88,33 @@ def update(
         bool | None, typer.Option(help="Leave the client's name and address out of the Received header.")
     ] = None,
     ip_pool: Annotated[str | None, Pool] = None,
+    shared_tracking: Annotated[
+        bool | None, typer.Option(help="Track mail under the installation's own domain where it has none.")
+    ] = None,
+    shards: Annotated[
+        int | None, typer.Option(help="Spread what comes from two minutes on over so many partitions.", metavar="N")
+    ] = None,
     as_json: AsJSON = False,
 ) -> None:
     """Change what is given; the permalink stays."""
 
     async def work(tools: "Tools") -> Answer:
+        from shared.flow.grow import set_shards
         from shared.flow.servers import ServerChanges, update_server
 
+        records = tools.stores.records
         changes = ServerChanges(
-            name=name, mode=mode, allow_sender=allow_sender, privacy_mode=privacy_mode, ip_pool=ip_pool
+            name=name,
+            mode=mode,
+            allow_sender=allow_sender,
+            privacy_mode=privacy_mode,
+            ip_pool=ip_pool,
+            shared_tracking=shared_tracking,
         )
-        return await _answer(await update_server(permalink, changes, records=tools.stores.records), tools)
+        server = await update_server(permalink, changes, records=records)
+        if shards is not None:
+            server = await set_shards(permalink, shards, records=records, now=tools.now())
+        return await _answer(server, tools)
 
     run(work, as_json=as_json)
 
@@ -110,7 +126,10 @@ def suspend(permalink: Permalink, reason: Reason, as_json: AsJSON = False) -> No
     async def work(tools: "Tools") -> Answer:
         from shared.flow.servers import suspend_server
 
-        suspended = await suspend_server(permalink, reason, records=tools.stores.records, now=tools.now())
+        stores = tools.stores
+        suspended = await suspend_server(
+            permalink, reason, records=stores.records, events=stores.events, now=tools.now()
+        )
         return await _answer(suspended, tools)
 
     run(work, as_json=as_json)

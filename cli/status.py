@@ -1,19 +1,15 @@
 """``edgepost status``: what there is, what waits, and whether the server runs."""
 
 import asyncio
-import json
 from typing import TYPE_CHECKING, Any
-from urllib.error import URLError
-from urllib.request import urlopen
 
+from cli.health import health as ask
 from cli.printing import Answer
 
 if TYPE_CHECKING:
     from cli.wiring import Tools
     from shared.ports import Queue
-    from shared.settings import Settings
 
-HEALTH_TIMEOUT_S = 3
 MAX_HELD_COUNTED = 10_000
 """Counting goes on to this many for each server; a larger number is shown as this one."""
 
@@ -21,7 +17,7 @@ MAX_HELD_COUNTED = 10_000
 async def status(tools: "Tools") -> Answer:
     """Return counts, queue depths and the server's health; bad news if it does not run."""
     servers = await _servers(tools)
-    health = await asyncio.to_thread(_health, tools.settings)
+    health = await asyncio.to_thread(ask, tools.settings)
     document = {
         "health": health,
         "data_dir": str(tools.settings.data_dir.absolute()),
@@ -30,6 +26,7 @@ async def status(tools: "Tools") -> Answer:
         "queues": [
             *[await _depth(f"work {pool}", queue) for pool, queue in tools.stores.work.items()],
             await _depth("events", tools.stores.events),
+            await _depth("webhooks", tools.stores.webhooks),
         ],
     }
     return Answer(document, failed=health != "OK")
@@ -80,24 +77,3 @@ async def _depth(name: str, queue: "Queue") -> dict[str, Any]:
         "in_flight": depth.in_flight,
         "dead": depth.dead,
     }
-
-
-def _health(settings: "Settings") -> str:
-    """Return ``OK``, or in a few words why not."""
-    from cli.welcome import reachable
-
-    url = f"http://{reachable(settings.http_host)}:{_http_port(settings)}/health"
-    try:
-        with urlopen(url, timeout=HEALTH_TIMEOUT_S) as reply:
-            text: str = reply.read(100).decode("ascii", "replace").strip()
-            return "OK" if text.startswith("OK") else f"unexpected answer from {url}"
-    except (URLError, OSError, ValueError) as exc:
-        return f"no healthy server at {url}: {getattr(exc, 'reason', exc)}"
-
-
-def _http_port(settings: "Settings") -> int:
-    """Return the real port, which ``serve`` notes because port 0 means any."""
-    try:
-        return int(json.loads((settings.data_dir / "ports.json").read_text())["http"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return settings.http_port

@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from shared.domain.errors import StorageUnavailable
-from shared.ports import Clock, Resolver, Stores
+from shared.network import Resolver
+from shared.ports import Clock, Stores
 from shared.settings import Settings
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from shared.flow.accept import Acceptance
     from shared.flow.initialize import FirstRun
     from shared.flow.settle import Settling
+    from shared.flow.webhook_request import Requests
+    from shared.ports import TokenKeyStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +51,30 @@ class Tools:
         records = self.stores.records
         return Settling(self.stores, Messages(records), Schedule(records), self.settings, self.rng)
 
+    @contextlib.asynccontextmanager
+    async def requests(self) -> "AsyncIterator[Requests]":
+        """Return what signs and sends webhooks, for the time of a block."""
+        from shared.adapters.http_out import AiohttpOut
+        from shared.flow.webhook_request import Requests
+        from shared.store.postal_key import PostalKey
+
+        http = AiohttpOut(self.resolver(), allowed=self.settings.allow_networks.http)
+        try:
+            yield Requests(http, self.stores.keyring, PostalKey(self.stores.records, self.stores.keyring))
+        finally:
+            await http.close()
+
     def resolver(self) -> Resolver:
         """Return the DNS."""
         from shared.adapters.dns import DNSResolver
 
         return DNSResolver(self.settings.dns_servers)
+
+    def token_keys(self) -> "TokenKeyStore":
+        """Return where the keys of tokens lie."""
+        from shared.adapters.token_keys import open_token_keys
+
+        return open_token_keys(self.settings, caller="cli")
 
 
 @contextlib.asynccontextmanager
@@ -97,10 +119,12 @@ async def first_run(tools: Tools) -> "FirstRun":
     from shared.adapters.first_run_file import FirstRunFile
     from shared.adapters.opening import found_installation
     from shared.flow.initialize import initialize
+    from shared.flow.token_keys import ensure_keys
 
     # The secrets are written here, whichever backend holds the rest.
     check_writable(tools.settings.data_dir)
     found_installation(tools.settings, caller="cli")
+    ensure_keys(tools.token_keys(), tools.rng.randbytes)
     file = FirstRunFile(tools.settings.data_dir)
     async with file.locked():
         return await initialize(

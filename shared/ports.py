@@ -341,6 +341,8 @@ class Stores:
 
     events: Queue
     keyring: Keyring
+    webhooks: Queue
+    """Parcels of notices, each for one endpoint."""
     uploads: Uploads
 
 
@@ -348,38 +350,15 @@ Clock: TypeAlias = Callable[[], datetime]
 """Returns the present moment, aware and in UTC."""
 
 
-@dataclass(frozen=True, slots=True)
-class MXHost:
-    """One mail exchanger from the DNS (RFC 5321 §5.1); ``name`` without final dot."""
+class TokenKeyStore(Protocol):
+    """Where the keys of tokens lie (shared.tokens); every part of the installation reads the same."""
 
-    preference: int
-    name: str
-
-
-class Resolver(Protocol):
-    """DNS look-ups; answers are cached for as long as their TTL allows.
-
-    Raises, every method: ``LookupFailed`` (shared.domain.dns) when the DNS gave no
-    answer (timeout, SERVFAIL): not knowing is temporary.
-    """
-
-    async def mx(self, domain: str) -> Sequence[MXHost] | None:
-        """Return the MX set in any order; empty if none; None if the domain does not exist.
-
-        A null MX (RFC 7505) is one host with an empty name.
-        """
+    def read(self) -> str | None:
+        """Return them as text, or None if there are none yet."""
         ...
 
-    async def addresses(self, host: str, *, ipv6: bool = True) -> Sequence[str]:
-        """Return the host's A and, if wanted, AAAA addresses; empty if it has none."""
-        ...
-
-    async def txt(self, name: str) -> Sequence[str]:
-        """Return the TXT records of a name, the strings of each joined; empty if none."""
-        ...
-
-    async def pointer(self, address: str) -> str | None:
-        """Return the PTR name of an address without final dot, or None."""
+    def write(self, text: str, *, instead_of: str | None) -> bool:
+        """Put the text in place whole and durably; False if something else than ``instead_of`` was there."""
         ...
 
 

@@ -67,6 +67,7 @@ class Settings:
     bodies_table: str = setting("", "DynamoDB table of small bodies. Empty: the stack's output.", form.TEXT)
     bodies_bucket: str = setting("", "S3 bucket of large bodies. Empty: the stack's output.", form.TEXT)
     events_queue: str = setting("", "URL of the SQS queue of events. Empty: the stack's output.", form.TEXT)
+    webhooks_queue: str = setting("", "URL of the SQS queue of webhooks. Empty: the stack's output.", form.TEXT)
     work_queues: tuple[tuple[str, str], ...] = setting(
         "", "URLs of the SQS queues of jobs, one for each IP pool. Empty: the stack's output.", form.QUEUES
     )
@@ -97,6 +98,11 @@ class Settings:
     http_port: int = setting("8080", "Port of the API, health and metrics.", form.integer(0, 65535))
     public_url: str = setting("http://localhost:8080", "URL under which users reach the API.", form.URL)
     trusted_proxies: tuple[Network, ...] = setting("", "Networks whose X-Forwarded-For counts.", form.NETWORKS)
+    edge_proxy: str = setting(
+        "none",
+        "What stands before the tracking functions on AWS: `cloudfront` makes its headers for host and client count.",
+        form.one_of("none", "cloudfront"),
+    )
     admin_token: str = setting("", "Bearer token of the management API. Empty: made at first start.", form.TOKEN)
     metrics_token: str = setting("", "Bearer token of `/metrics`. Empty: made at first start.", form.TOKEN)
 
@@ -175,6 +181,12 @@ class Settings:
         "5m", "Wait after the first soft failure.", form.span(timedelta(seconds=10), timedelta(days=1))
     )
     retry_growth: float = setting("1.3", "Factor by which each further wait grows.", form.number(1, 5))
+    accepted_events: str = setting(
+        "subscribed",
+        "Whether an accepted message is an event: `subscribed`, if an endpoint of its server wants to be told;"
+        " `always` or `never`. Each event costs a row of the log.",
+        form.one_of("subscribed", "always", "never"),
+    )
     hold_expiry: timedelta = setting(
         "7d", "How long a held message waits for release.", form.span(timedelta(minutes=1), timedelta(days=365))
     )
@@ -183,6 +195,32 @@ class Settings:
     )
     message_retention: timedelta = setting(
         "60d", "How long message records and deliveries are kept.", form.span(timedelta(days=2), timedelta(days=3650))
+    )
+    event_retention: timedelta = setting(
+        "45d", "How long the event log is kept.", form.span(timedelta(days=2), timedelta(days=3650))
+    )
+
+    # --- Suppression lists
+    suppress_bad_addresses: bool = setting(
+        "yes", "Suppress an address at once that a host says does not exist, is disabled or has moved.", form.YES_NO
+    )
+    suppress_hard_failures: int = setting(
+        "2",
+        "Suppress an address after so many hard failures of any kind within the window; 0 never.",
+        form.integer(0, 10),
+    )
+    suppress_window: timedelta = setting(
+        "24h", "How long hard failures count together.", form.span(timedelta(minutes=1), timedelta(days=30))
+    )
+    suppress_exhausted: bool = setting("yes", "Suppress an address when all attempts have failed softly.", form.YES_NO)
+    suppress_complaints: bool = setting("yes", "Suppress an address whose owner complained of spam.", form.YES_NO)
+    suppress_unsubscribes: bool = setting(
+        "yes", "Suppress an address for the tag of the mail it unsubscribed from.", form.YES_NO
+    )
+    suppression_expiry: timedelta = setting(
+        "30d",
+        "How long an address stays suppressed after bounces and failures; complaints and unsubscriptions never expire.",
+        form.span(timedelta(minutes=1), timedelta(days=3650)),
     )
 
     # --- Running it

@@ -23,6 +23,9 @@ SECRET_NAMES = ("authorization", "key", "password", "secret", "token")
 MAX_TEXT = 8_000
 """Longest text of one field, in characters; a peer decides how long some of them are."""
 
+NOISY_LOGGERS = ("asyncio", "botocore", "httpx", "mail.log", "pynamodb", "urllib3", "uvicorn")
+"""These report each request or resolver step at info: a line per state change is ours to write."""
+
 _PLUMBING = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message", "taskName"}
 """Attributes that every log record has: all others are fields."""
 
@@ -70,7 +73,7 @@ class JSONFormatter(logging.Formatter):
         if record.exc_info and record.exc_info[1]:
             line["error"] = str(record.exc_info[1])
             line["traceback"] = "".join(traceback.format_exception(record.exc_info[1]))
-        return json.dumps(_plain(line), ensure_ascii=False, separators=(", ", ": "))
+        return json.dumps(plain(line), ensure_ascii=False, separators=(", ", ": "))
 
 
 def _event(record: logging.LogRecord) -> str:
@@ -85,16 +88,16 @@ def _is_secret(name: str) -> bool:
     return name.lower().replace("-", "_").rpartition("_")[2] in SECRET_NAMES
 
 
-def _plain(value: object) -> Value | float:
-    """Return what JSON can hold, without secrets, each text bounded."""
+def plain(value: object) -> Value | float:
+    """Return what JSON can hold of a field's value, without secrets, each text bounded."""
     match value:
         case None | bool() | int() | float():
             return value
         case Mapping():
             kept = {str(name): each for name, each in value.items() if not _is_secret(str(name))}
-            return {name: _plain(each) for name, each in kept.items()}  # type: ignore[misc]  # floats are fine in a log
+            return {name: plain(each) for name, each in kept.items()}  # type: ignore[misc]  # floats are fine in a log
         case list() | tuple() | set() | frozenset():
-            return [_plain(each) for each in value]  # type: ignore[misc]  # the same
+            return [plain(each) for each in value]  # type: ignore[misc]  # the same
         case _:
             # Lone surrogates cannot be written as UTF-8.
             text = str(value)[:MAX_TEXT]
@@ -116,6 +119,5 @@ def configure_logging(level: str, *, handler: logging.Handler | None = None, **a
     logging.basicConfig(level=level.upper(), handlers=[target], force=True)
     # Warnings of Python itself become lines too, and nothing else writes beside them.
     logging.captureWarnings(capture=True)
-    # These report each request or resolver step at info: a line per state change is ours to write.
-    for name in ("asyncio", "botocore", "httpx", "mail.log", "urllib3", "uvicorn"):
+    for name in NOISY_LOGGERS:
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelNamesMapping()[level.upper()]))

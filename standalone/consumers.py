@@ -3,11 +3,13 @@
 | loop | every | gives |
 | --- | --- | --- |
 | events | as they come, gathered for a tenth of a second, 100 at most | ``functions.events`` |
+| webhooks | as they come, ten at most, up to ``WEBHOOK_RUNS`` runs at once | ``functions.webhooks`` |
 | minute | minute of the clock (divided by the time factor, never below 0.2 s), and at start | ``functions.scheduled`` |
 | prune | five minutes | expired rows to oblivion |
 
-A function runs in a thread, one batch at a time for each loop; what it did not
-do comes back when its visibility ends, as with SQS.
+A function runs in a thread; what it did not do comes back when its visibility
+ends, as with SQS.  Webhooks wait for other people's machines, so several runs of
+theirs stand side by side, as Lambda would do it.
 """
 
 import asyncio
@@ -16,6 +18,7 @@ import logging
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, TypeAlias
@@ -45,6 +48,9 @@ FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
 """Waits after a run that failed as a whole, doubled each time."""
 
+WEBHOOK_RUNS = 32
+"""More than one dead endpoint can hold (``shared.flow.lanes``)."""
+
 MINUTE_S = 60.0
 SHORTEST_TICK_S = 0.2
 PRUNE_EVERY_S = 300.0
@@ -62,10 +68,14 @@ async def run(context: Context) -> None:
     """Run all loops until asked to end; a batch that was begun is finished."""
     made = build_consumers(context.settings)
     runner = Runner(context.stop, meter=context.meter, clock=made.clock)
+    # One thread for each run that may stand at the same time, and some for the stores.
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(WEBHOOK_RUNS + 8, "function"))
     tick_s = max(SHORTEST_TICK_S, MINUTE_S / context.settings.time_factor)
     context.ready()
     async with asyncio.TaskGroup() as loops:
         loops.create_task(runner.consume("events", made.events_queue, Function("events", made.events_handler)))
+        webhooks = Function("webhooks", made.webhooks_handler)
+        loops.create_task(runner.consume_many("webhooks", made.webhooks_queue, webhooks, most=WEBHOOK_RUNS))
         loops.create_task(runner.tick(Function("scheduled", made.scheduled_handler), every_s=tick_s))
         loops.create_task(runner.prune(made.prune, every_s=PRUNE_EVERY_S))
     made.close()
@@ -95,8 +105,32 @@ class Runner:
             if pause_s:
                 await self._wait(pause_s)
 
-    async def _gather(self, queue: Queue) -> Sequence[Received]:
-        """Wait for a message, then gather what else comes within the window."""
+    async def consume_many(self, name: str, queue: Queue, function: Function, *, most: int) -> None:
+        """Give what lies on the queue to the function at once, in up to ``most`` runs side by side."""
+        running: set[asyncio.Task[bool]] = set()
+        while not self._stop.is_set():
+            try:
+                batch = await self._receive(queue)
+            except StorageUnavailable:
+                log.exception("queue_unavailable", extra={"queue": name})
+                await self._wait(FIRST_PAUSE_S)
+                continue
+            if batch:
+                running.add(asyncio.create_task(self._give_or_log(name, queue, function, batch)))
+            running = {each for each in running if not each.done()}
+            if len(running) >= most:
+                await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.gather(*running)
+
+    async def _give_or_log(self, name: str, queue: Queue, function: Function, batch: Sequence[Received]) -> bool:
+        try:
+            return await self._give(name, queue, function, batch)
+        except StorageUnavailable:
+            log.exception("queue_unavailable", extra={"queue": name})
+            return False
+
+    async def _receive(self, queue: Queue) -> Sequence[Received]:
+        """Wait for messages, but not longer than the part may live."""
         receiving = asyncio.ensure_future(queue.receive(PER_RECEIVE, wait=LONG_POLL, visibility=VISIBILITY))
         stopping = asyncio.ensure_future(self._stop.wait())
         await asyncio.wait((receiving, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -105,7 +139,11 @@ class Runner:
             # What it may have taken comes back when its visibility ends.
             receiving.cancel()
             return ()
-        batch = [*receiving.result()]
+        return receiving.result()
+
+    async def _gather(self, queue: Queue) -> Sequence[Received]:
+        """Wait for a message, then gather what else comes within the window."""
+        batch = [*await self._receive(queue)]
         if not batch:
             return ()
         if len(batch) < PER_RECEIVE:

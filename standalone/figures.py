@@ -61,6 +61,10 @@ _DECLARED = (
         bounds_s=PATIENT_S,
     ),
     _counter("edgepost_worker_errors_total", "Unexpected failures in the worker loop, by kind.", "error"),
+    # --- Webhooks
+    _counter("edgepost_webhook_notices_total", "Notices of parcels, by what became of them.", "server", "result"),
+    _seconds("edgepost_webhook_seconds", "Time of the slowest request of a parcel.", bounds_s=PATIENT_S),
+    _counter("edgepost_webhook_endpoints_disabled_total", "Endpoints that were disabled for failing.", "server"),
     # --- SMTP in
     _counter("postal_smtp_server_connections_total", "SMTP connections taken."),
     _counter("postal_smtp_server_tls_connections_total", "SMTP connections that began TLS."),
@@ -73,6 +77,7 @@ _DECLARED = (
     # --- HTTP
     _counter("edgepost_http_requests_total", "HTTP requests answered.", "area", "status"),
     _seconds("edgepost_http_request_seconds", "Time to answer an HTTP request.", "area"),
+    _counter("edgepost_tracking_hits_total", "Opens, clicks and unsubscriptions, by what became of them.", "result"),
     # --- Functions run by standalone
     _counter("edgepost_function_runs_total", "Runs of a function, by whether it failed.", "function", "result"),
     _counter("edgepost_function_records_total", "Queue messages given to a function, by result.", "function", "result"),

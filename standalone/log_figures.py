@@ -5,6 +5,8 @@
 | ``message_accepted`` | ``edgepost_messages_accepted_total`` |
 | ``attempt_settled`` | ``edgepost_delivery_attempts_total``, ``edgepost_delivery_seconds`` and, |
 | | if it says how long the job waited, ``edgepost_message_queue_latency_seconds`` |
+| ``webhook_parcel_settled`` | ``edgepost_webhook_notices_total`` and ``edgepost_webhook_seconds`` |
+| ``webhook_endpoint_disabled`` | ``edgepost_webhook_endpoints_disabled_total`` |
 | those of ``WORKER_ERRORS`` | ``edgepost_worker_errors_total`` |
 
 Flows stay free of meters: they log what happened, once, and everything else follows from that.
@@ -67,8 +69,23 @@ def _error(meter: Meter, fields: Fields) -> None:
     meter.count("edgepost_worker_errors_total", error=str(fields["msg"]))
 
 
+def _parcel(meter: Meter, fields: Fields) -> None:
+    server = str(fields.get("server_id", "other"))
+    for result in ("delivered", "failed", "unsent", "given_up"):
+        if number := int(fields.get(result, 0)):
+            meter.count("edgepost_webhook_notices_total", number, server=server, result=result)
+    if fields.get("took_ms"):
+        meter.observe("edgepost_webhook_seconds", fields["took_ms"] / 1000)
+
+
+def _endpoint_disabled(meter: Meter, fields: Fields) -> None:
+    meter.count("edgepost_webhook_endpoints_disabled_total", server=str(fields.get("server_id", "other")))
+
+
 RULES: Mapping[str, Callable[[Meter, Fields], None]] = {
     "message_accepted": _accepted,
     "attempt_settled": _settled,
+    "webhook_endpoint_disabled": _endpoint_disabled,
+    "webhook_parcel_settled": _parcel,
     **dict.fromkeys(WORKER_ERRORS, _error),
 }

@@ -6,6 +6,8 @@
 | ``deliver`` | SMTP out | |
 | ``receive`` | SMTP in | smtp, submission, submissions |
 | ``http`` | API, health, figures | http |
+
+A node has ``deliver``, ``receive`` and an ``http`` that shows health and figures only.
 """
 
 import asyncio
@@ -43,6 +45,14 @@ PARTS = (
     Part("receive", "standalone.receive", ("smtp", "submission", "submissions")),
     Part("http", "standalone.http", ("http",)),
 )
+"""Of ``edgepost serve``."""
+
+NODE_PARTS = (
+    Part("deliver", "standalone.deliver"),
+    Part("receive", "standalone.receive", ("smtp", "submission", "submissions")),
+    Part("http", "standalone.node_http", ("http",)),
+)
+"""Of ``edgepost node``."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
-"""``edgepost serve``: everything in one process tree on this machine.
+"""``edgepost serve``: everything in one process tree on this machine; ``edgepost node``: an SMTP node alone.
 
 In this order, so that nothing is running when something is wrong: the data
-directory, its lock, the doors, the store with the first things in it, and then
-the parts.  Each failure is one line on standard error and exit status 2.
+directory, its lock, the doors, the store (with the first things in it, which
+``serve`` makes and a node needs), and then the parts.  Each failure is one line
+on standard error and exit status 2.
 """
 
 import asyncio
@@ -11,6 +12,7 @@ import logging
 import resource
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from shared.domain.errors import MailError
 from shared.flow.initialize import FirstRun
@@ -18,11 +20,11 @@ from shared.settings import Settings
 from shared.telemetry import configure_logging
 from standalone.data_dir import DataDirLock, fresh_run_dir, prepare
 from standalone.log_writer import ThreadedLineHandler
-from standalone.parts import CONFIGURATION, PARTS, Part
+from standalone.parts import CONFIGURATION, NODE_PARTS, PARTS, Part
 from standalone.sockets import close_all, open_all, ports_of, write_ports
 from standalone.starting import CannotStart
 from standalone.supervisor import Patience, Supervisor
-from standalone.wiring import edgepost_version, first_run
+from standalone.wiring import check_store, edgepost_version, first_run
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +34,9 @@ FILES = 65_536
 Welcome = Callable[[FirstRun, Mapping[str, int]], str]
 """Makes the text for a terminal, secrets included, from the first things and the ports of the doors."""
 
+Greeting = Callable[[Mapping[str, int]], str]
+"""Makes what is said on standard output when all parts are ready, from the ports of the doors."""
+
 
 def serve(
     settings: Settings,
@@ -40,7 +45,7 @@ def serve(
     parts: Sequence[Part] = PARTS,
     patience: Patience | None = None,
 ) -> int:
-    """Run until a signal; return the exit status: 0, 1 if a part had to be killed, 2 if it cannot start.
+    """Run everything until a signal; return the exit status: 0, 1 if a part had to be killed, 2 if it cannot start.
 
     Args:
         settings: as the parts will read them from the same environment.
@@ -48,11 +53,35 @@ def serve(
         parts: what is run.
         patience: how long the supervisor waits.
     """
+
+    def open_store() -> Greeting:
+        first = asyncio.run(first_run(settings))
+        return partial(_greeting, first, settings, welcome)
+
+    return _run(settings, open_store, parts, patience)
+
+
+def serve_node(settings: Settings, *, parts: Sequence[Part] = NODE_PARTS, patience: Patience | None = None) -> int:
+    """Run an SMTP node until a signal; the exit status is that of ``serve``.
+
+    It works on the store of an installation that ``initialize`` has made; its API and its functions run elsewhere.
+    """
+
+    def open_store() -> Greeting:
+        asyncio.run(check_store(settings))
+        return lambda ports: f"The Edgepost node is ready: {_doors(ports)}."
+
+    return _run(settings, open_store, parts, patience)
+
+
+def _run(
+    settings: Settings, open_store: Callable[[], Greeting], parts: Sequence[Part], patience: Patience | None
+) -> int:
     lock = DataDirLock(settings.data_dir)
     try:
         prepare(settings.data_dir)
         lock.acquire()
-        return _serve(settings, welcome, parts, patience)
+        return _run_locked(settings, open_store, parts, patience)
     except (CannotStart, MailError) as exc:
         sys.stderr.write(f"edgepost: {exc}\n")
         return CONFIGURATION
@@ -60,21 +89,23 @@ def serve(
         lock.release()
 
 
-def _serve(settings: Settings, welcome: Welcome | None, parts: Sequence[Part], patience: Patience | None) -> int:
+def _run_locked(
+    settings: Settings, open_store: Callable[[], Greeting], parts: Sequence[Part], patience: Patience | None
+) -> int:
     _raise_file_limit()
     run_dir = fresh_run_dir(settings.data_dir)
     ports_file = settings.data_dir / "ports.json"
     ports_file.unlink(missing_ok=True)
     listening = open_all(settings)
     try:
-        first = asyncio.run(first_run(settings))
+        greeting = open_store()
         ports = ports_of(listening)
         write_ports(settings.data_dir, ports)
         configure_logging(settings.log_level, handler=ThreadedLineHandler(), part="supervisor")
 
         def on_ready() -> None:
             log.info("edgepost_started", extra={"version": edgepost_version(), "ports": ports})
-            _greet(first, ports, settings, welcome)
+            _say(greeting(ports))
 
         return asyncio.run(Supervisor(parts, listening, run_dir, on_ready=on_ready, patience=patience).run())
     finally:
@@ -82,15 +113,21 @@ def _serve(settings: Settings, welcome: Welcome | None, parts: Sequence[Part], p
         ports_file.unlink(missing_ok=True)
 
 
-def _greet(first: FirstRun, ports: Mapping[str, int], settings: Settings, welcome: Welcome | None) -> None:
-    """Say on standard output that it runs; secrets only to a terminal, never into a log."""
+def _greeting(first: FirstRun, settings: Settings, welcome: Welcome | None, ports: Mapping[str, int]) -> str:
+    """Return what ``serve`` says; secrets only to a terminal, never into a log."""
     if welcome and sys.stdout.isatty():
-        text = welcome(first, ports)
-    else:
-        where = ", ".join(f"{door} on port {port}" for door, port in ports.items())
-        text = f"Edgepost is ready: {where}."
-        if first.secrets:
-            text += f"\nThe keys of the first start are in {(settings.data_dir / 'first-run.json').absolute()}"
+        return welcome(first, ports)
+    text = f"Edgepost is ready: {_doors(ports)}."
+    if first.secrets:
+        text += f"\nThe keys of the first start are in {(settings.data_dir / 'first-run.json').absolute()}"
+    return text
+
+
+def _doors(ports: Mapping[str, int]) -> str:
+    return ", ".join(f"{door} on port {port}" for door, port in ports.items())
+
+
+def _say(text: str) -> None:
     # Whoever reads standard output may be gone; mail goes on.
     with contextlib.suppress(OSError):
         sys.stdout.write(f"{text}\n")

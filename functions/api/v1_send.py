@@ -1,12 +1,12 @@
 """``/api/v1/send``: messages go in (legacy_api/send_controller.rb)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from functions.api.compose import addressed, composed, sender_head
 from functions.api.door import Call
 from functions.api.envelope import off_loop
 from functions.api.errors import Problem, missing, naming
-from functions.api.schemas.fields import is_blank, is_true, text
+from functions.api.schemas.fields import is_blank, is_true, switch, text
 from functions.api.schemas.send_message import send_message_of
 from shared.domain.addresses import checked
 from shared.domain.errors import MalformedMessage, SenderNotAllowed
@@ -48,6 +48,7 @@ async def send_message(call: Call) -> object:
         track_opens=wanted.track_opens,
         track_clicks=wanted.track_clicks,
         bounce=wanted.bounce,
+        test_mode=wanted.test_mode,
         idempotency_key=checked_key(call),
         request_digest=f"message:{call.parameters.digest}",
         upload=call.upload,
@@ -81,11 +82,17 @@ async def send_raw(call: Call) -> object:
         raw=raw,
         origin=Origin(Via.RAW_HTTP, call.client_address),
         bounce=is_true(values.get("bounce")),
+        test_mode=_test_mode(values),
         idempotency_key=checked_key(call),
         request_digest=f"raw:{call.parameters.digest}",
         upload=call.upload,
     )
     return accepted_answer(await accept(submission, using=call.services.using, now=call.services.clock()))
+
+
+def _test_mode(values: Mapping[str, object]) -> bool:
+    with naming("InvalidParameter", "test_mode"):
+        return bool(switch(values.get("test_mode")))
 
 
 def _decoded(encoded: str) -> tuple[bytes, Head]:
@@ -130,5 +137,10 @@ def checked_key(call: Call) -> str:
 
 def accepted_answer(accepted: Accepted) -> object:
     """Return ``data`` of the answer to an accepted message."""
-    messages = {to: {"id": each.id, "token": each.token} for to, each in accepted.messages.items()}
+    messages: dict[str, object] = {}
+    for to, each in accepted.messages.items():
+        messages[to] = {"id": each.id, "token": each.token}
+        if each.suppressed:
+            # Postal accepts such mail and holds it later, without a word; its clients ignore what they do not know.
+            messages[to] = {"id": each.id, "token": each.token, "suppressed": each.suppressed}
     return {"message_id": accepted.message_id, "messages": messages}

@@ -1,30 +1,29 @@
 """Consumes the events queue; what fails is reported item by item and comes again."""
 
 import asyncio
-import logging
+from collections.abc import Collection, Sequence
 from typing import Any
 
+from functions.batch import in_one_go
 from functions.events.wiring import services
-from shared.domain.errors import InvalidValue, Unavailable
 from shared.domain.event import Event
+from shared.flow.follow import follow
+from shared.flow.hand_on import hand_on
 from shared.flow.record import record
-
-log = logging.getLogger(__name__)
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:  # noqa: ARG001 - Lambda's signature
-    """Record a batch of SQS records; return ``{"batchItemFailures": […]}`` (AWS: ReportBatchItemFailures)."""
-    failed: list[str] = []
-    events: dict[str, Event] = {}
-    for item in event["Records"]:
-        try:
-            events[item["messageId"]] = Event.from_json(item["body"])
-        except InvalidValue:
-            log.exception("event_unreadable")  # ends as a dead letter, where somebody can look at it
-            failed.append(item["messageId"])
-    try:
-        asyncio.run(record(list(events.values()), events=services()))
-    except Unavailable:
-        log.warning("record_failed", exc_info=True)
-        failed.extend(events)
-    return {"batchItemFailures": [{"itemIdentifier": each} for each in failed]}
+    """Record a batch of SQS records; return ``{"batchItemFailures": […]}``."""
+    return in_one_go(event, read=Event.from_json, do=_record)
+
+
+def _record(batch: Sequence[Event]) -> Collection[int]:
+    """Record events, hand on the new ones, and return the positions of those that must come again."""
+    made = services()
+
+    async def hand_on_all(new: Sequence[Event]) -> None:
+        await hand_on(new, using=made.handing_on)
+        await follow(new, using=made.following, now=made.clock())
+
+    failed = asyncio.run(record(batch, using=made.recording, hand_on=hand_on_all)).failed
+    return [position for position, event in enumerate(batch) if event.id in failed] if failed else ()

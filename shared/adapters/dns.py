@@ -22,6 +22,7 @@ import dns.nameserver
 import dns.rdatatype
 import dns.resolver
 import dns.reversename
+from dns.rdtypes.ANY.CNAME import CNAME
 from dns.rdtypes.ANY.MX import MX
 from dns.rdtypes.ANY.PTR import PTR
 from dns.rdtypes.ANY.TXT import TXT
@@ -29,7 +30,7 @@ from dns.rdtypes.ANY.TXT import TXT
 from shared.domain.addresses import domain_name
 from shared.domain.dns import LookupFailed
 from shared.domain.errors import InvalidValue
-from shared.ports import MXHost
+from shared.network import MXHost
 
 MAX_CNAMES = 8
 UDP_PAYLOAD = 1232
@@ -110,6 +111,11 @@ class DNSResolver:
     async def txt(self, name: str) -> Sequence[str]:
         """Return the TXT records of a name, the strings of each joined; empty if none."""
         return (await self._ask(name, "TXT")).texts
+
+    async def cname(self, name: str) -> str | None:
+        """Return what the name itself is an alias of, without final dot, or None."""
+        texts = (await self._ask(name, "CNAME")).texts
+        return texts[0] if texts else None
 
     async def pointer(self, address: str) -> str | None:
         """Return the PTR name of an address without final dot, or None."""
@@ -224,6 +230,6 @@ def _text(record: object) -> str:
             return f"{record.preference} {record.exchange.to_text(omit_final_dot=True).removesuffix('.')}"
         case TXT():
             return b"".join(record.strings).decode("utf-8", "replace")
-        case PTR():
+        case CNAME() | PTR():
             return record.target.to_text(omit_final_dot=True)
     return str(record)

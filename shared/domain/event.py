@@ -8,7 +8,7 @@ import json
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
@@ -135,4 +135,19 @@ def event_of(message: Message, delivery: Delivery) -> Event:
         at=delivery.at,
         details=delivery.details,
         output=delivery.output,
+        # What a person let go and arrived has proved the address: shared.flow.follow.
+        data=_evidence(delivery) | ({"released": True} if message.released and delivery.status is Status.SENT else {}),
     )
+
+
+def _evidence(delivery: Delivery) -> dict[str, Any]:
+    """Return what was seen on the wire, as far as anything was."""
+    seen = delivery.evidence
+    found = {
+        "code": seen.smtp_code,
+        "enhanced": seen.enhanced_code,
+        "mx": seen.mx,
+        "tls": bool(seen.tls),
+        "took_ms": None if delivery.duration is None else delivery.duration // timedelta(milliseconds=1),
+    }
+    return {name: value for name, value in found.items() if value not in ("", False, None)}

@@ -14,6 +14,7 @@ from typing import NewType
 OrganizationId = NewType("OrganizationId", int)
 ServerId = NewType("ServerId", int)
 CredentialId = NewType("CredentialId", int)
+EndpointId = NewType("EndpointId", int)
 MessageId = NewType("MessageId", int)
 
 EPOCH = datetime(2025, 1, 1, tzinfo=UTC)

@@ -26,9 +26,10 @@ MAX_IDEMPOTENCY_KEY = 255
 METADATA = b"X-Edgepost-Metadata"
 TRACK = b"X-Edgepost-Track"
 TAG = b"X-Postal-Tag"
+TEST_MODE = b"X-Edgepost-Test-Mode"
 IDEMPOTENCY_KEY = b"Idempotency-Key"
 
-TAKEN_OUT = (b"Bcc", b"Return-Path", b"X-Postal-MsgID", METADATA, TRACK, IDEMPOTENCY_KEY)
+TAKEN_OUT = (b"Bcc", b"Return-Path", b"X-Postal-MsgID", METADATA, TRACK, TEST_MODE, IDEMPOTENCY_KEY)
 """Never sent on: Bcc is nobody's business, the others are written by us or meant for us."""
 
 _MESSAGE_ID = re.compile(r"<([^<>\s]{1,250})>")
@@ -49,6 +50,7 @@ class Letter:
     metadata: Mapping[str, str] = field(default_factory=dict)
     track_opens: bool | None = None
     track_clicks: bool | None = None
+    test_mode: bool = False
 
 
 def read_letter(raw: bytes, *, now: datetime, new_message_id: str) -> Letter:
@@ -90,6 +92,7 @@ def read_letter(raw: bytes, *, now: datetime, new_message_id: str) -> Letter:
         metadata=_metadata(head.text(METADATA)),
         track_opens=opens,
         track_clicks=clicks,
+        test_mode=_yes_no(TEST_MODE, head.text(TEST_MODE)),
     )
 
 
@@ -144,6 +147,15 @@ def _metadata(text: str) -> Mapping[str, str]:
         return checked_metadata(json.loads(text))
     except (ValueError, RecursionError) as exc:
         raise InvalidValue(f"{METADATA.decode()} must be a JSON object of texts") from exc
+
+
+def _yes_no(name: bytes, text: str) -> bool:
+    """Read a switch; not there means no."""
+    known = {"": False, "no": False, "false": False, "yes": True, "true": True}
+    if text.strip().lower() not in known:
+        # Mail that was meant as a test must not go out because of a misspelling.
+        raise InvalidValue(f"{name.decode()} must be yes or no")
+    return known[text.strip().lower()]
 
 
 def _track(text: str) -> tuple[bool | None, bool | None]:

@@ -132,6 +132,9 @@ class Message:
 
     credential_id: CredentialId | None = None
     bounce: bool = False
+    test_mode: bool = False
+    """Goes the whole way but the last step: the node makes up what the remote would say."""
+
     last_delivery_at: datetime | None = None
 
     @property

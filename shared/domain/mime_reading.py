@@ -45,16 +45,31 @@ class Contents:
 
 
 @dataclass(frozen=True, slots=True)
-class _Leaf:
+class Leaf:
+    """A part that is no multipart, and where it stands in the message."""
+
     content_type: str
-    charset: str
+    parameters: Mapping[str, str]
+    """Of Content-Type."""
+
     filename: str
     attached: bool
     encoding: str
+    """Content-Transfer-Encoding in lower case; empty if there is none."""
+
+    head_at: int
     start: int
+    """Of the body; the head and its empty line lie between."""
+
     end: int
 
+    @property
+    def charset(self) -> str:
+        """As the part names it; empty if it does not."""
+        return self.parameters.get("charset", "")
+
     def content(self, raw: bytes) -> bytes:
+        """Return the part's bytes, decoded."""
         body = raw[self.start : self.end]
         match self.encoding:
             case "base64":
@@ -65,6 +80,7 @@ class _Leaf:
                 return body
 
     def text(self, raw: bytes) -> str:
+        """Return the part as text with LF line ends."""
         text = text_of(self.content(raw), self.charset)
         return text.replace("\r\n", "\n").replace("\r", "\n")
 
@@ -76,12 +92,12 @@ def contents(raw: bytes) -> Contents:
     are no attachments; None where there is none.  A forwarded message
     (message/rfc822) is one attachment.
     """
-    leaves = list(_leaves(raw))
+    found = list(leaves(raw))
     return Contents(
-        plain=_first_text(leaves, raw, "text/plain"),
-        html=_first_text(leaves, raw, "text/html"),
+        plain=_first_text(found, raw, "text/plain"),
+        html=_first_text(found, raw, "text/html"),
         attachments=[
-            ReadAttachment(leaf.filename, leaf.content_type, leaf.content(raw)) for leaf in leaves if leaf.attached
+            ReadAttachment(leaf.filename, leaf.content_type, leaf.content(raw)) for leaf in found if leaf.attached
         ],
     )
 
@@ -95,12 +111,17 @@ def header_texts(raw: bytes) -> Mapping[str, Sequence[str]]:
     return found
 
 
-def _first_text(leaves: Sequence[_Leaf], raw: bytes, content_type: str) -> str | None:
-    return next((leaf.text(raw) for leaf in leaves if leaf.content_type == content_type and not leaf.attached), None)
+def _first_text(found: Sequence[Leaf], raw: bytes, content_type: str) -> str | None:
+    return next((leaf.text(raw) for leaf in found if leaf.content_type == content_type and not leaf.attached), None)
 
 
-def _leaves(raw: bytes) -> Iterator[_Leaf]:
-    """Yield the parts that are no multiparts, in the order of the message."""
+def leaves(raw: bytes, *, sealed: frozenset[str] = frozenset()) -> Iterator[Leaf]:
+    """Yield the parts that are no multiparts, in the order of the message.
+
+    Args:
+        raw: the whole message.
+        sealed: multipart types that are left out with all that is in them.
+    """
     waiting = [(0, len(raw), 0, "text/plain")]
     budget = _Budget()
     while waiting:
@@ -114,7 +135,7 @@ def _leaves(raw: bytes) -> Iterator[_Leaf]:
         content_type = content_type if "/" in content_type else default_type
         boundary = parameters.get("boundary", "")
         if content_type.startswith("multipart/") and boundary:
-            if depth < MAX_DEPTH:
+            if depth < MAX_DEPTH and content_type not in sealed:
                 # RFC 2046 §5.1.5: parts of a digest are messages unless they say otherwise.
                 inner = "message/rfc822" if content_type == "multipart/digest" else "text/plain"
                 spans = list(_spans(raw, body_at, end, boundary, budget))
@@ -122,12 +143,13 @@ def _leaves(raw: bytes) -> Iterator[_Leaf]:
             continue
         disposition, named = parse(fields.get("content-disposition", b""))
         filename = named.get("filename") or parameters.get("name") or ""
-        yield _Leaf(
+        yield Leaf(
             content_type=content_type,
-            charset=parameters.get("charset", ""),
+            parameters=parameters,
             filename=filename,
             attached=bool(filename) or disposition == "attachment" or content_type.startswith("message/"),
             encoding=fields.get("content-transfer-encoding", b"").strip().lower().decode("ascii", "replace"),
+            head_at=start,
             start=body_at,
             end=end,
         )

@@ -41,6 +41,9 @@ class Submission:
     track_opens: bool | None = None
     track_clicks: bool | None = None
     bounce: bool = False
+    test_mode: bool = False
+    """Make the last step up (``shared.domain.simulator``)."""
+
     idempotency_key: str = ""
     request_digest: str = ""
     """What makes two requests with the same key the same one; SHA-256 in hex.
@@ -62,6 +65,8 @@ class AcceptedMessage:
 
     id: MessageId
     token: str
+    suppressed: str = ""
+    """Why the recipient is on a suppression list: the message will be held. Empty: it is on none."""
 
 
 @dataclass(frozen=True, slots=True)

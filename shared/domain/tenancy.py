@@ -65,6 +65,15 @@ class Shards:
     count: int
 
 
+def shards_at(shards: Sequence[Shards], at: datetime) -> int:
+    """Return how many partitions take what belongs to that moment; 1 before the first entry."""
+    count = 1
+    for each in shards:
+        if each.since <= at:
+            count = each.count
+    return count
+
+
 @dataclass(frozen=True, slots=True)
 class Server:
     """What Postal calls a mail server: the unit that sends, is limited and is counted."""
@@ -88,6 +97,9 @@ class Server:
     """Leave the client's name and address out of the Received header."""
 
     ip_pool: str = "default"
+    shared_tracking: bool = False
+    """Mail without a tracking domain of its own uses the installation's."""
+
     suspended_at: datetime | None = None
     suspension_reason: str = ""
 

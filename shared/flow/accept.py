@@ -26,13 +26,17 @@ from shared.domain.errors import (
     StillInProgress,
     StorageUnavailable,
     TooManyRecipients,
+    Unavailable,
 )
+from shared.domain.event import Event, EventKind
 from shared.domain.headers import Head
 from shared.domain.ids import ServerId, draw_ids, draw_token
 from shared.domain.job import Job, ToMX
 from shared.domain.letter import Letter, read_letter
 from shared.domain.message import Direction, Message
+from shared.domain.simulator import is_simulated
 from shared.domain.submission import MAX_RECIPIENTS, Accepted, AcceptedMessage, Submission
+from shared.domain.suppression import WORDS, Suppression
 from shared.domain.tenancy import Domain, Server, Tenant
 from shared.flow.queues import work_queue
 from shared.ports import Clock, Outgoing, Stores
@@ -40,6 +44,7 @@ from shared.settings import Settings
 from shared.store.directory import Directory
 from shared.store.messages import Messages
 from shared.store.reservations import Reservation, Reservations
+from shared.store.suppressions import Suppressions
 
 log = logging.getLogger(__name__)
 
@@ -82,9 +87,8 @@ class _Request:
     key: str
     """Idempotency key; empty for none."""
 
-    @property
-    def server(self) -> Server:
-        return self.submission.tenant.server
+    server: Server
+    """The tenant's, with the shards of this moment."""
 
 
 async def accept(submission: Submission, *, using: Acceptance, now: datetime) -> Accepted:
@@ -100,16 +104,37 @@ async def accept(submission: Submission, *, using: Acceptance, now: datetime) ->
     """
     request = await _examine(submission, using=using, now=now)
     if request.key and (known := await using.reservations.get(request.server.id, request.key)):
-        return await _repeat(known, request, using=using, now=now)
+        return _told(await _repeat(known, request, using=using, now=now), await _suppressed(request, using, now))
     reservation = _reserve(request, using=using, now=now)
-    await using.stores.bodies.put(
-        reservation.body_key, request.letter.raw, expires_at=now + using.settings.body_retention
+    suppressed, _ = await asyncio.gather(
+        _suppressed(request, using, now),
+        using.stores.bodies.put(
+            reservation.body_key, request.letter.raw, expires_at=now + using.settings.body_retention
+        ),
     )
     if request.key and not await using.reservations.put(request.server.id, request.key, reservation):
         # Another request with this key was faster, a moment ago.
         await using.stores.bodies.delete(reservation.body_key)
         raise StillInProgress("the first request with this Idempotency-Key is in progress")
-    return await _store(reservation, request, using=using, now=now)
+    return _told(await _store(reservation, request, using=using, now=now), suppressed)
+
+
+async def _suppressed(request: _Request, using: Acceptance, now: datetime) -> Mapping[str, Suppression]:
+    """Return which recipients are suppressed: they are told in the answer, and held before they would be sent."""
+    tag = request.submission.tag or request.letter.tag
+    suppressions = Suppressions(using.stores.records)
+    return await suppressions.holding(request.submission.tenant, tag, request.recipients.values(), now)
+
+
+def _told(accepted: Accepted, suppressed: Mapping[str, Suppression]) -> Accepted:
+    if not suppressed:
+        return accepted
+    by_address = {address.lower(): WORDS[entry.reason] for address, entry in suppressed.items()}
+    messages = {
+        written: replace(each, suppressed=by_address.get(checked(written).lower(), ""))
+        for written, each in accepted.messages.items()
+    }
+    return replace(accepted, messages=messages)
 
 
 async def _examine(submission: Submission, *, using: Acceptance, now: datetime) -> _Request:
@@ -123,7 +148,18 @@ async def _examine(submission: Submission, *, using: Acceptance, now: datetime) 
     letter = read_letter(submission.raw, now=now, new_message_id=f"{unique}@{using.settings.return_path_domain}")
     domain = await check_sender(letter.head, submission.tenant, using.directory)
     key = submission.idempotency_key or letter.idempotency_key
-    return _Request(submission, letter, domain, recipients, key)
+    server = await _with_present_shards(submission.tenant.server, using.directory)
+    return _Request(submission, letter, domain, recipients, key, server)
+
+
+async def _with_present_shards(server: Server, directory: Directory) -> Server:
+    """Return the server as it spreads its messages now.
+
+    An SMTP client may have begun its message minutes ago; in a partition where
+    nobody looks for it, what was promised would be lost.
+    """
+    present = await directory.server(server.id)
+    return server if present is None else replace(server, shards=present.shards)
 
 
 def _reserve(request: _Request, *, using: Acceptance, now: datetime) -> Reservation:
@@ -237,6 +273,7 @@ async def _store(reservation: Reservation, request: _Request, *, using: Acceptan
     settled = replace(reservation, ids=[stored[written].id for written in reservation.recipients])
     if request.key:
         await using.reservations.finish(server.id, request.key, settled.ids)
+    await _tell(server, list(stored.values()), using=using, now=now)
     fields = {
         "message_id": settled.ids[0],
         "server_id": server.id,
@@ -270,12 +307,40 @@ def _messages(reservation: Reservation, request: _Request) -> dict[str, Message]
         domain=request.domain.name,
         credential_id=submission.credential.id,
         bounce=submission.bounce,
+        test_mode=submission.test_mode or letter.test_mode,
     )
     names = zip(reservation.recipients, reservation.ids, reservation.tokens, strict=True)
     return {
-        written: replace(first, id=message_id, token=token, rcpt_to=request.recipients[written])
+        written: replace(
+            first,
+            id=message_id,
+            token=token,
+            rcpt_to=request.recipients[written],
+            test_mode=first.test_mode or is_simulated(request.recipients[written]),
+        )
         for written, message_id, token in names
     }
+
+
+async def _tell(server: Server, messages: Sequence[Message], *, using: Acceptance, now: datetime) -> None:
+    """Put an event of each accepted message on the events queue, if anybody wants it.
+
+    Nothing may fail here any more: the messages are on their way, and a caller
+    who was told otherwise would send them again.
+    """
+    try:
+        if not await _wants_to_know(server, using):
+            return
+        events = [Event(EventKind.ACCEPTED, server.id, each.id, each.attempt, now) for each in messages]
+        await using.stores.events.send([Outgoing(each.to_json(), group=str(server.id)) for each in events])
+    except Unavailable:
+        log.warning("accepted_not_told", exc_info=True, extra={"server_id": server.id, "recipients": len(messages)})
+
+
+async def _wants_to_know(server: Server, using: Acceptance) -> bool:
+    if using.settings.accepted_events == "subscribed":
+        return await using.directory.tells_of_acceptance(server.id)
+    return using.settings.accepted_events == "always"
 
 
 def _job(message: Message) -> Outgoing:

@@ -115,6 +115,19 @@ async def initialize(
     return FirstRun(there, known, admin_token, created=False)
 
 
+async def is_initialized(*, records: Records, keyring: Keyring) -> bool:
+    """Whether the first things are there, for one who needs them and makes none.
+
+    Raises:
+        InvalidValue: the master key is not the one that this store was made with.
+        StorageUnavailable: the store did not answer, or is of a newer version.
+    """
+    there = await Installations(records).get()
+    if there is not None:
+        _check_master_key(keyring, there)
+    return there is not None
+
+
 async def _first_things(
     secrets: Secrets,
     *,

@@ -1,7 +1,7 @@
 """Organizations: made, renamed, suspended, and removed with everything in them."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 
 from shared.domain.errors import NameTaken, NotFound, StorageUnavailable
@@ -14,13 +14,16 @@ from shared.domain.names import (
     check_typed_name,
     permalinks_for,
 )
-from shared.domain.tenancy import Organization
+from shared.domain.suppression import Scope
+from shared.domain.tenancy import Organization, Server
 from shared.flow.domains import remove_domains
 from shared.flow.servers import remove_server
 from shared.ports import Records
 from shared.store.organizations import Organizations
 from shared.store.paging import every
 from shared.store.servers import Servers
+from shared.store.suppressions import Suppressions
+from shared.store.suspended import Suspended
 
 MAX_ID_DRAWS = 5
 
@@ -108,6 +111,7 @@ async def suspend_organization(permalink: str, reason: str, *, records: Records,
     suspended = await Organizations(records).suspend(organization, now, reason)
     if suspended is None:
         raise _gone(permalink)
+    await Suspended(records).add([server.id async for server in _servers_of(organization, records)])
     return suspended
 
 
@@ -121,6 +125,8 @@ async def unsuspend_organization(permalink: str, *, records: Records) -> Organiz
     lifted = await Organizations(records).unsuspend(organization)
     if lifted is None:
         raise _gone(permalink)
+    free = [server.id async for server in _servers_of(organization, records) if server.suspended_at is None]
+    await Suspended(records).remove(free)
     return lifted
 
 
@@ -140,11 +146,16 @@ async def delete_organization(permalink: str, *, typed_name: str, records: Recor
     """
     organization = await find_organization(permalink, records=records)
     check_typed_name(typed_name, organization.name)
-    servers = Servers(records)
-    async for server in every(lambda cursor: servers.page(organization.id, cursor)):
+    async for server in _servers_of(organization, records):
         await remove_server(server, records=records)
     await remove_domains(organization, records=records)
+    await Suppressions(records).remove_all(Scope(organization.id, organization=True))
     await Organizations(records).remove(organization)
+
+
+def _servers_of(organization: Organization, records: Records) -> AsyncIterator[Server]:
+    servers = Servers(records)
+    return every(lambda cursor: servers.page(organization.id, cursor))
 
 
 def _gone(permalink: str) -> NotFound:

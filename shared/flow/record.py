@@ -1,21 +1,154 @@
 """Record: the one consumer of the events queue keeps the log and the counters.
 
-Events come late and repeated.  Storing the event's row, if it is absent,
-decides whether it is new; only new ones are counted, in the same write.
+Events come late, repeated and in any order.  For each server and hour of a batch:
+
+1. a flush is opened, and the events that are new are reserved by it;
+2. all new events of the batch are handed on, once more if this stage has to be repeated;
+3. each flush is committed: its events are listed and counted, in one write.
+
+``shared.store.event_flushes`` says why a crash anywhere loses and doubles nothing.
 """
 
-from collections.abc import Sequence
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from typing import TypeAlias
+from uuid import UUID
 
+from shared.domain.errors import Unavailable
 from shared.domain.event import Event
-from shared.store.events import Events
+from shared.domain.ids import ServerId
+from shared.ports import Key
+from shared.store.busy_servers import BusyServers
+from shared.store.directory import Directory
+from shared.store.event_flushes import MAX_EVENTS, Flush, Flushes
+from shared.store.keys import flushed_at
+
+log = logging.getLogger(__name__)
+
+COMMIT_PAUSES_S = (0.02, 0.1)
+
+BUSY_FROM = 10
+"""Events of one server in one batch from which it counts as busy; a hundred of all servers are a usual batch."""
+
+HandOn: TypeAlias = Callable[[Sequence[Event]], Awaitable[None]]
+"""Takes new events before they are committed; may get them again; raises ``Unavailable`` if it cannot."""
 
 
-async def record(batch: Sequence[Event], *, events: Events) -> Sequence[Event]:
-    """Store events and count the new ones; return those that were new.
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """What recording needs."""
 
-    Twice: nothing more.
+    flushes: Flushes
+    directory: Directory
+    busy: BusyServers | None = None
+    """Notes servers that may need more shards; None where partitions have no limit."""
 
-    Raises:
-        StorageUnavailable: some may be stored and counted; the batch may be repeated.
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What became of a batch."""
+
+    new: Sequence[Event]
+    """Listed and counted now, for the first time."""
+
+    failed: frozenset[UUID]
+    """Ids of the events that must come again."""
+
+
+async def record(batch: Sequence[Event], *, using: Recording, hand_on: HandOn | None = None) -> Recorded:
+    """Store, hand on, list and count the events that are new.  Twice: nothing more.
+
+    Args:
+        batch: any number of events of any servers.
+        using: what recording needs.
+        hand_on: gets the new events, if there are any; None: nobody wants them.
     """
-    return await events.add(batch)
+    groups = list(_groups(batch))
+    reserved = await asyncio.gather(*(_reserve(group, using) for group in groups))
+    failed = {event.id for each in reserved for event in each.failed}
+    begun = [each for each in reserved if each.new]
+    if hand_on is not None and begun:
+        try:
+            await hand_on([event for each in begun for event in each.new.values()])
+        except Unavailable:
+            log.warning("events_not_handed_on", exc_info=True)
+            return Recorded((), frozenset(failed | {event.id for each in begun for event in each.new.values()}))
+    done = await asyncio.gather(*(_commit(each, using) for each in begun))
+    new: list[Event] = []
+    for each, committed in zip(begun, done, strict=True):
+        if committed:
+            new += each.new.values()
+            await _note(each, using)
+        else:
+            failed |= {event.id for event in each.new.values()}
+    return Recorded(new, frozenset(failed))
+
+
+async def _note(begun: "_Begun", using: Recording) -> None:
+    """Note a server that sends so much that its events come many together."""
+    if using.busy is None or len(begun.new) < BUSY_FROM or begun.flush is None:
+        return
+    try:
+        await using.busy.note(begun.flush.server_id, flushed_at(begun.flush.name))
+    except Unavailable:
+        log.warning("busy_server_not_noted", exc_info=True, extra={"server_id": begun.flush.server_id})
+
+
+def _groups(batch: Sequence[Event]) -> Iterator[Sequence[Event]]:
+    """Yield the events of one server and hour together, as many as a flush takes."""
+    by_hour: defaultdict[tuple[ServerId, datetime], dict[tuple[object, ...], Event]] = defaultdict(dict)
+    for event in batch:
+        name = (event.message_id, event.attempt, event.kind, event.subject)
+        by_hour[event.server_id, event.at.replace(minute=0, second=0, microsecond=0)][name] = event
+    for events in by_hour.values():
+        left = iter(events.values())
+        while some := list(islice(left, MAX_EVENTS)):
+            yield some
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """A flush with what it has reserved; None if it could not even begin."""
+
+    flush: Flush | None
+    new: Mapping[Key, Event]
+    failed: Sequence[Event]
+
+
+async def _reserve(events: Sequence[Event], using: Recording) -> _Begun:
+    server_id = events[0].server_id
+    try:
+        server = await using.directory.server(server_id)
+        # A server that is gone has events still: its deletion was asked for, theirs was not.
+        flush = await using.flushes.open(server_id, server.shards if server else ())
+        reserved = await using.flushes.reserve(flush, events)
+        if not reserved.new:
+            await using.flushes.give_up(flush)
+    except Unavailable:
+        log.warning("events_not_reserved", exc_info=True, extra={"server_id": server_id, "events": len(events)})
+        return _Begun(None, {}, events)
+    return _Begun(flush, reserved.new, reserved.busy)
+
+
+async def _commit(begun: _Begun, using: Recording) -> bool:
+    """Commit a flush; transactions that met on a counter are tried again at once."""
+    if begun.flush is None:
+        return False
+    for pause in (*COMMIT_PAUSES_S, None):
+        try:
+            committed = await using.flushes.commit(begun.flush, begun.new)
+        except Unavailable:
+            if pause is None:
+                log.warning("events_not_counted", exc_info=True, extra={"server_id": begun.flush.server_id})
+                return False
+            await asyncio.sleep(pause)
+        else:
+            if not committed:
+                log.warning("events_taken_over", extra={"server_id": begun.flush.server_id, "events": len(begun.new)})
+            return committed
+    raise AssertionError("the last try returns")

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from shared.domain.errors import InvalidValue, NameTaken, NotFound, StorageUnavailable
-from shared.domain.ids import ServerId, draw_owner_id
+from shared.domain.event import Event, EventKind
+from shared.domain.ids import MessageId, ServerId, draw_owner_id
+from shared.domain.moments import to_ms
 from shared.domain.names import (
     Kind,
     check_name,
@@ -16,11 +18,17 @@ from shared.domain.names import (
     check_typed_name,
     permalinks_for,
 )
+from shared.domain.suppression import Scope
 from shared.domain.tenancy import Mode, Organization, Server, Shards
 from shared.flow.credentials import remove_credentials
 from shared.flow.domains import remove_domains
-from shared.ports import Records
+from shared.flow.endpoints import remove_endpoints
+from shared.flow.track_domains import remove_track_domains
+from shared.ports import Outgoing, Queue, Records
+from shared.store.organizations import Organizations
 from shared.store.servers import Servers
+from shared.store.suppressions import Suppressions
+from shared.store.suspended import Suspended
 
 MAX_ID_DRAWS = 5
 TOKEN_LENGTH = 6
@@ -135,6 +143,7 @@ class ServerChanges:
     allow_sender: bool | None = None
     privacy_mode: bool | None = None
     ip_pool: str | None = None
+    shared_tracking: bool | None = None
 
 
 async def update_server(permalink: str, changes: ServerChanges, *, records: Records) -> Server:
@@ -154,14 +163,15 @@ async def update_server(permalink: str, changes: ServerChanges, *, records: Reco
         allow_sender=changes.allow_sender,
         privacy_mode=changes.privacy_mode,
         ip_pool=ip_pool,
+        shared_tracking=changes.shared_tracking,
     )
     if changed is None:
         raise _gone(permalink)
     return changed
 
 
-async def suspend_server(permalink: str, reason: str, *, records: Records, now: datetime) -> Server:
-    """Refuse new mail of a server and hold what is queued; doors see it within five seconds.
+async def suspend_server(permalink: str, reason: str, *, records: Records, events: Queue, now: datetime) -> Server:
+    """Refuse new mail of a server, hold what is queued, and tell; doors see it within five seconds.
 
     Raises:
         InvalidValue: the reason is empty or too long.
@@ -171,6 +181,10 @@ async def suspend_server(permalink: str, reason: str, *, records: Records, now: 
     suspended = await Servers(records).suspend(await find_server(permalink, records=records), now, reason)
     if suspended is None:
         raise _gone(permalink)
+    event = Event(
+        EventKind.SERVER_SUSPENDED, suspended.id, MessageId(0), 0, now, details=reason, subject=str(to_ms(now))
+    )
+    await events.send([Outgoing(event.to_json(), group=str(suspended.id))])
     return suspended
 
 
@@ -183,11 +197,14 @@ async def unsuspend_server(permalink: str, *, records: Records) -> Server:
     lifted = await Servers(records).unsuspend(await find_server(permalink, records=records))
     if lifted is None:
         raise _gone(permalink)
+    organization = await Organizations(records).get(lifted.organization_id)
+    if organization is not None and organization.suspended_at is not None:
+        await Suspended(records).add([lifted.id])
     return lifted
 
 
 async def delete_server(permalink: str, *, typed_name: str, records: Records) -> None:
-    """Remove a server with its credentials and domains; its messages expire by themselves.
+    """Remove a server with its credentials, domains and webhooks; its messages expire by themselves.
 
     Args:
         permalink: which one.
@@ -206,7 +223,10 @@ async def delete_server(permalink: str, *, typed_name: str, records: Records) ->
 async def remove_server(server: Server, *, records: Records) -> None:
     """Remove a server, credentials first so that nobody gets in, itself last so that it can be repeated."""
     await remove_credentials(server, records=records)
+    await remove_track_domains(server, records=records)
     await remove_domains(server, records=records)
+    await Suppressions(records).remove_all(Scope(server.id))
+    await remove_endpoints(server.id, records=records)
     await Servers(records).remove(server)
 
 

@@ -7,7 +7,8 @@ from datetime import datetime
 from shared.domain.dns_records import VERIFICATION_PREFIX, ownership_value
 from shared.domain.errors import NotFound
 from shared.domain.tenancy import Domain
-from shared.ports import Records, Resolver
+from shared.network import Resolver
+from shared.ports import Records
 from shared.store.domains import Domains
 
 MAX_SHOWN = 5

@@ -6,18 +6,22 @@ within that time.  What was *not* found is never kept: a key works from the mome
 it is made, and so does a domain from the moment it is verified.
 """
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from datetime import datetime, timedelta
 from typing import Generic, TypeVar
 
 from shared.domain.credentials import key_hash, networks_around
+from shared.domain.event import EventKind
 from shared.domain.ids import CredentialId, OrganizationId, ServerId
 from shared.domain.tenancy import Credential, CredentialType, Domain, Organization, Server, Tenant
+from shared.domain.tracking import TrackDomain
 from shared.ports import Clock, Records
 from shared.store.credentials import Credentials
 from shared.store.domains import Domains
+from shared.store.endpoints import Endpoints
 from shared.store.organizations import Organizations
 from shared.store.servers import Servers
+from shared.store.track_domains import TrackDomains
 
 SEEN_WITHIN = timedelta(seconds=5)
 TOUCH_EVERY = timedelta(minutes=1)
@@ -63,17 +67,21 @@ class Directory:
         self._servers = Servers(records)
         self._domains = Domains(records)
         self._credentials = Credentials(records)
+        self._endpoints = Endpoints(records)
+        self._track_domains = TrackDomains(records)
         self._recent_organizations: _Recent[OrganizationId, Organization] = _Recent(clock)
         self._recent_servers: _Recent[ServerId, Server] = _Recent(clock)
         self._recent_domains: _Recent[tuple[str, ServerId], Domain] = _Recent(clock)
         self._recent_keys: _Recent[tuple[CredentialType, str], Credential] = _Recent(clock)
         self._recent_networks: _Recent[str, Credential] = _Recent(clock)
         self._recent_credentials: _Recent[tuple[ServerId, CredentialId], Credential] = _Recent(clock)
+        self._recent_tracking: _Recent[ServerId, Sequence[TrackDomain]] = _Recent(clock)
+        self._recent_tellers: _Recent[ServerId, bool] = _Recent(clock)
         self._touched: dict[CredentialId, datetime] = {}
 
     async def tenant(self, server_id: ServerId) -> Tenant | None:
         """Return the server with its organization, or None if either is gone."""
-        server = await self._server(server_id)
+        server = await self.server(server_id)
         if server is None:
             return None
         organization = await self._organization(server.organization_id)
@@ -130,6 +138,25 @@ class Directory:
             self._recent_domains.keep((name, server.id), domain, read_at)
         return domain
 
+    async def tracking(self, server: Server) -> Sequence[TrackDomain]:
+        """Return the server's tracking domains; none is an answer too, and kept: most servers have none."""
+        domains = self._recent_tracking.get(server.id)
+        if domains is None:
+            read_at = self._clock()
+            domains = await self._track_domains.of(server.id)
+            self._recent_tracking.keep(server.id, domains, read_at)
+        return domains
+
+    async def tells_of_acceptance(self, server_id: ServerId) -> bool:
+        """Whether an endpoint of the server wants to be told of accepted messages."""
+        if self._recent_tellers.get(server_id):
+            return True
+        read_at = self._clock()
+        wanted = any(each.wants(EventKind.ACCEPTED) for each in await self._endpoints.of(server_id))
+        if wanted:
+            self._recent_tellers.keep(server_id, True, read_at)
+        return wanted
+
     async def touch(self, credential: Credential, now: datetime) -> None:
         """Note that a credential was used; written at most once a minute for each."""
         last = self._touched.get(credential.id, credential.last_used_at)
@@ -144,7 +171,8 @@ class Directory:
         tenant = await self.tenant(credential.server_id)
         return None if tenant is None else (tenant, credential)
 
-    async def _server(self, server_id: ServerId) -> Server | None:
+    async def server(self, server_id: ServerId) -> Server | None:
+        """Return the server, or None if it is gone."""
         server = self._recent_servers.get(server_id)
         if server is None:
             read_at = self._clock()

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from shared.domain.errors import StorageUnavailable
 from shared.domain.moments import to_ms
 from shared.domain.tenancy import Credential, Domain, Organization, Server
 from shared.ports import Absent, Item, Put, Records
@@ -12,6 +13,13 @@ from shared.store.items import moment, number, text
 from shared.store.keys import installation_key, user_key
 from shared.store.organizations import organization_puts
 from shared.store.servers import server_puts
+
+RECORDS_SCHEMA = 1
+"""The form of all records; a change that an older Edgepost would misread raises it.
+
+It is checked wherever the installation is read: by ``serve``, ``node`` and
+``initialize`` before they do anything.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,9 +73,22 @@ class Installations:
         self._records = records
 
     async def get(self) -> Installation | None:
-        """Return the installation, or None before it was initialized."""
+        """Return the installation, or None before it was initialized.
+
+        Raises:
+            StorageUnavailable: a newer Edgepost has changed the form of the records.
+        """
         item = await self._records.get(installation_key())
-        return None if item is None else _from_item(item)
+        if item is None:
+            return None
+        # Stores of the first versions have no number; theirs is the first form.
+        schema = number(item, "schema") if "schema" in item else 1
+        if schema > RECORDS_SCHEMA:
+            raise StorageUnavailable(
+                f"the records have schema version {schema}; this Edgepost knows versions up to {RECORDS_SCHEMA}:"
+                " run the newer Edgepost that wrote them, or restore a backup"
+            )
+        return _from_item(item)
 
     async def create(self, first: FirstThings) -> bool:
         """Make everything or nothing; False if it was initialized before, or a permalink was taken just now."""
@@ -92,6 +113,7 @@ class Installations:
 
 def _to_item(installation: Installation) -> Item:
     return {
+        "schema": RECORDS_SCHEMA,
         "id": installation.id,
         "initialized_at": to_ms(installation.initialized_at),
         "admin_email": installation.admin_email,

@@ -14,27 +14,54 @@
 | credential | ``credential#{kind}#{key hash}`` | ``-`` |
 | credential of a server | ``server#{id}`` | ``credential#{id}`` |
 | SMTP-IP network | ``smtp-ip#{cidr}`` | ``-`` |
+| tracking domain of a server | ``server#{id}`` | ``track-domain#{name}`` |
+| whose a tracking host is | ``track-host#{name}`` | ``-`` |
+| suspended server | ``suspended`` | server id |
 | message | ``message#{server}#{direction}#{hour}#{shard}`` | id |
+| webhook endpoint | ``server#{id}`` | ``endpoint#{id}`` |
+| parcel of notices for an endpoint | ``parcels#{server}#{endpoint}`` | moment it was packed, its id |
+| Postal's signing key | ``installation`` | ``postal-key`` |
 | held message of a server | ``held#{server}`` | id |
 | idempotency reservation | ``reservation#{server}#{key hash}`` | ``-`` |
 | schedule entry | ``due#{minute}#{shard}`` | due, server, id, attempt, kind |
 | schedule cursor | ``schedule`` | ``cursor`` |
 | event | ``events#{server}#{hour of the message}#{shard}`` | message, attempt, kind, subject |
-| counters of an hour | ``counters#{server}#{day}`` | hour |
+| page of the event log | ``log#{server}#{day}#{shard}`` | flush: recording time, shard, random |
+| counters of an hour | ``counters#{server}#{day}`` | hour, shard |
+| busy server | ``busy`` | server id |
+| suppression | ``suppression#{s or o}#{server or organization}#{shard}`` | address, or ``{address}#{stream}`` |
+| hard failure of late | ``hard-failure#{server}#{shard}`` | address |
+| report taken in | ``report#{kind}#{hash of reporter, id and domain}`` | ``-`` |
+| sums of reports | ``reports#{domain}`` | ``{kind}#{day}`` |
 
 All numbers in sort keys are zero-padded, so that text order is number order.
+
+A partition of DynamoDB takes 1,000 write units a second.  What one server alone can
+fill is spread over its shards, whose number grows with it (``Server.shards``):
+messages and events by id, pages of the log and counters by chance.
+tests/unit/test_hot_keys.py has the proof at 10,000 messages a second.
 """
 
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from zlib import crc32
 
-from shared.domain.event import Event
-from shared.domain.ids import EPOCH, RANDOM_BITS, MessageId
+from shared.domain.event import Event, EventKind
+from shared.domain.ids import EPOCH, RANDOM_BITS, MessageId, ServerId
 from shared.domain.message import Direction
-from shared.domain.tenancy import Server
+from shared.domain.moments import from_ms, to_ms
+from shared.domain.tenancy import Server, Shards, shards_at
 from shared.ports import Key
+
+SUPPRESSION_SHARDS = 16
+"""Partitions of one owner's suppressions: a million are written at more than one partition's pace."""
 
 MS_PER_HOUR = 3_600_000
 SCHEDULE_SHARDS = 4
+COUNTER_SHARDS = 8
+"""At least so many items count one hour of a server: transactions that meet on one item disturb each other."""
+
+MAX_LOG_SHARDS = 999
 
 
 def installation_key() -> Key:
@@ -98,21 +125,46 @@ def network_key(cidr: str) -> Key:
     return Key(f"smtp-ip#{cidr}", "-")
 
 
+def track_domain_key(server_id: int, name: str) -> Key:
+    """Return where a tracking domain stands in the list of its server."""
+    return Key(f"server#{server_id}", f"track-domain#{name}")
+
+
+def track_host_key(name: str) -> Key:
+    """Return where the owner of a tracking host is named."""
+    return Key(f"track-host#{name}", "-")
+
+
+def suspended_key(server_id: int) -> Key:
+    """Return where a suspended server stands in the list of all."""
+    return Key("suspended", f"{server_id:010d}")
+
+
 def message_key(server: Server, direction: Direction, message_id: MessageId) -> Key:
     """Return where a message lies: its id tells the hour, and with the server the shard."""
-    milliseconds = message_id >> RANDOM_BITS
-    shard = message_id % _shard_count(server, milliseconds)
-    hour = milliseconds // MS_PER_HOUR
+    hour, shard = _hour_and_shard(server.shards, message_id)
     return Key(f"message#{server.id}#{direction.value[0]}#{hour}#{shard}", f"{message_id:016d}")
 
 
-def _shard_count(server: Server, milliseconds: int) -> int:
-    at = EPOCH + timedelta(milliseconds=milliseconds)
-    count = 1
-    for shards in server.shards:
-        if shards.since <= at:
-            count = shards.count
-    return count
+def _hour_and_shard(shards: Sequence[Shards], message_id: int) -> tuple[int, int]:
+    milliseconds = message_id >> RANDOM_BITS
+    shard = message_id % shards_at(shards, EPOCH + timedelta(milliseconds=milliseconds))
+    return milliseconds // MS_PER_HOUR, shard
+
+
+def endpoint_key(server_id: int, endpoint_id: int) -> Key:
+    """Return where a webhook endpoint lies, among the things of its server."""
+    return Key(f"server#{server_id}", f"endpoint#{endpoint_id:010d}")
+
+
+def parcel_key(server_id: int, endpoint_id: int, packed_at: datetime, parcel_id: str) -> Key:
+    """Return where it is noted what became of a parcel."""
+    return Key(f"parcels#{server_id}#{endpoint_id}", f"{to_ms(packed_at):013d}#{parcel_id}")
+
+
+def postal_key_key() -> Key:
+    """Return where the key lies that signs as Postal does."""
+    return Key("installation", "postal-key")
 
 
 def held_key(server_id: int, message_id: int) -> Key:
@@ -140,19 +192,98 @@ def schedule_cursor_key() -> Key:
     return Key("schedule", "cursor")
 
 
-def event_key(event: Event) -> Key:
-    """Return where an event lies: the same event always in the same place."""
-    milliseconds = event.message_id >> RANDOM_BITS if event.message_id else _milliseconds(event.at)
-    shard = event.message_id % SCHEDULE_SHARDS
+def event_key(event: Event, shards: Sequence[Shards]) -> Key:
+    """Return where an event lies: the same event always in the same place, beside the others of its message."""
     name = f"{event.message_id:016d}#{event.attempt:04d}#{event.kind.value}"
-    sort = f"{name}#{event.subject}" if event.subject else name
-    return Key(f"events#{event.server_id}#{milliseconds // MS_PER_HOUR}#{shard}", sort)
+    # What concerns no message is rare: it lies under the hour in which it happened.
+    about = event.message_id or int((event.at - EPOCH) / timedelta(milliseconds=1)) << RANDOM_BITS
+    hour, shard = _hour_and_shard(shards, about)
+    return Key(
+        f"events#{event.server_id}#{hour}#{shard}",
+        f"{name}#{event.subject}" if event.subject else name,
+    )
 
 
-def _milliseconds(at: datetime) -> int:
-    return int((at - EPOCH) / timedelta(milliseconds=1))
+def events_of_message(server: Server, message_id: MessageId) -> tuple[str, str, str]:
+    """Return the partition of a message's events, and the range of their sort keys."""
+    hour, shard = _hour_and_shard(server.shards, message_id)
+    # "$" is the text right after "#".
+    return f"events#{server.id}#{hour}#{shard}", f"{message_id:016d}#", f"{message_id:016d}$"
 
 
-def counters_key(server_id: int, at: datetime) -> Key:
-    """Return where the counters of the hour of that moment lie."""
-    return Key(f"counters#{server_id}#{at:%Y%m%d}", f"{at:%H}")
+def named_by_event_key(key: Key) -> tuple[ServerId, MessageId, int, EventKind, str]:
+    """Return what an event's key says of it: server, message, attempt, kind and subject."""
+    message_id, attempt, kind, *subject = key.sort.split("#", 3)
+    server_id = key.partition.split("#", 2)[1]
+    return ServerId(int(server_id)), MessageId(int(message_id)), int(attempt), EventKind(kind), "".join(subject)
+
+
+def log_key(server_id: int, flush: str) -> Key:
+    """Return where a page of the event log lies: the name of its flush tells day and shard."""
+    return Key(log_partition(server_id, flushed_at(flush), int(flush[13:16])), flush)
+
+
+def log_partition(server_id: int, day: datetime, shard: int) -> str:
+    """Return the partition of the log pages of a UTC day."""
+    return f"log#{server_id}#{day.astimezone(UTC):%Y%m%d}#{shard}"
+
+
+def flush_name(recorded_ms: int, shard: int, number: int) -> str:
+    """Return the name of a flush; names sort by recording time.
+
+    Args:
+        recorded_ms: milliseconds since 1970.
+        shard: of the log, below ``MAX_LOG_SHARDS``.
+        number: random, of 64 bits: no two flushes have the same name.
+    """
+    return f"{recorded_ms:013d}{shard:03d}{number:016x}"
+
+
+def flushed_at(flush: str) -> datetime:
+    """Return the recording time in a flush's name, or in the beginning of one."""
+    return from_ms(int(flush[:13]))
+
+
+def counters_key(server_id: int, at: datetime, shard: int = 0) -> Key:
+    """Return where some of the counters of the hour of that moment lie."""
+    return Key(f"counters#{server_id}#{at:%Y%m%d}", f"{at:%H}#{shard:03d}")
+
+
+def busy_key(server_id: int) -> Key:
+    """Return where it stands that a server is busy, and how busy it was."""
+    return Key("busy", f"{server_id:010d}")
+
+
+def suppression_partition(owner: str, owner_id: int, shard: int) -> str:
+    """Return a partition of an owner's suppressions; the owner is ``s`` for a server or ``o`` for an organization."""
+    return f"suppression#{owner}#{owner_id}#{shard}"
+
+
+def suppression_key(owner: str, owner_id: int, address: str, stream: str = "") -> Key:
+    """Return where a suppression lies; the address is folded, and no domain has a ``#`` in it."""
+    sort = f"{address}#{stream}" if stream else address
+    return Key(suppression_partition(owner, owner_id, _address_shard(address)), sort)
+
+
+def hard_failure_key(server_id: int, address: str) -> Key:
+    """Return where the latest hard failure of an address is noted."""
+    return Key(f"hard-failure#{server_id}#{_address_shard(address)}", address)
+
+
+def _address_shard(address: str) -> int:
+    return crc32(address.encode("utf-8", "surrogatepass")) % SUPPRESSION_SHARDS
+
+
+def report_key(kind: str, name_hash: str) -> Key:
+    """Return where it is noted that a report was taken in."""
+    return Key(f"report#{kind}#{name_hash}", "-")
+
+
+def report_sums_key(domain: str, kind: str, at: datetime) -> Key:
+    """Return where the sums of a domain's reports of one day lie."""
+    return Key(report_sums_partition(domain), f"{kind}#{at:%Y%m%d}")
+
+
+def report_sums_partition(domain: str) -> str:
+    """Return where the sums of a domain's reports lie."""
+    return f"reports#{domain}"

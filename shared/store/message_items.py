@@ -1,12 +1,43 @@
-"""Messages and deliveries as items, and back."""
+"""Messages and deliveries as items, and back.
 
-from datetime import timedelta
+DynamoDB charges for every byte of an item at every write, so an attribute with its
+usual value is left out: what conditions look at (attempt, held, lease_until) is
+always there.  A typical message with one delivery row stays below 1 KB, one write
+unit (tests/unit/test_store_sizes.py).
+"""
+
+from collections.abc import Sequence
 from typing import Any, cast
 
 from shared.domain.ids import CredentialId, MessageId, ServerId
-from shared.domain.message import Delivery, Direction, Evidence, Message, Origin, Status, Via
-from shared.domain.moments import from_ms, from_ms_or_none, to_ms, to_ms_or_zero
+from shared.domain.message import Delivery, Direction, Message, Origin, Status, Via
+from shared.domain.moments import from_ms_or_none, to_ms_or_zero
 from shared.ports import Item, Value
+from shared.store.delivery_rows import row_of
+
+_USUAL: Item = {
+    "direction": Direction.OUTGOING.value,
+    "mail_from": "",
+    "ip": "",
+    "rdns": "",
+    "helo": "",
+    "tag": "",
+    "metadata": {},
+    "track_opens": None,
+    "track_clicks": None,
+    "credential": None,
+    "bounce": False,
+    "test": False,
+    "failures": 0,
+    "claims": 0,
+    "fence": 0,
+    "deliveries": 0,
+    "next_at": 0,
+    "hold_until": 0,
+    "released": False,
+    "last_at": 0,
+}
+"""Values of attributes that are not there."""
 
 
 def message_item(message: Message) -> Item:
@@ -23,6 +54,16 @@ def message_item(message: Message) -> Item:
         "body": message.body_key,
         "size": message.size_bytes,
         "via": message.origin.via.value,
+        "ip": message.origin.address,
+        "rdns": message.origin.name,
+        "helo": message.origin.helo,
+        "tag": message.tag,
+        "metadata": cast("Value", dict(message.metadata)),
+        "track_opens": message.track_opens,
+        "track_clicks": message.track_clicks,
+        "credential": message.credential_id,
+        "bounce": message.bounce,
+        "test": message.test_mode,
         "status": message.status.value,
         "held": message.held,
         "attempt": message.attempt,
@@ -37,28 +78,18 @@ def message_item(message: Message) -> Item:
         "last_at": to_ms_or_zero(message.last_delivery_at),
         "domain": message.domain,
     }
-    # What most messages do not have is left out: items are paid for by size.
-    optional: Item = {
-        "ip": message.origin.address,
-        "rdns": message.origin.name,
-        "helo": message.origin.helo,
-        "tag": message.tag,
-        "metadata": cast("Value", dict(message.metadata)),
-        "track_opens": message.track_opens,
-        "track_clicks": message.track_clicks,
-        "credential": message.credential_id,
-        "bounce": message.bounce,
-    }
-    item.update({name: value for name, value in optional.items() if value not in ("", None, {}, False)})
-    for name in ("track_opens", "track_clicks"):
-        if optional[name] is False:
-            item[name] = False
-    return item
+    return without_usual(item)[0]
+
+
+def without_usual(changes: Item) -> tuple[Item, Sequence[str]]:
+    """Return what must be written of some attributes, and the names of those to be left out."""
+    usual = [name for name, value in changes.items() if name in _USUAL and _USUAL[name] == value]
+    return {name: value for name, value in changes.items() if name not in usual}, usual
 
 
 def message_of(item: Item) -> Message:
     """Return the message that an item holds."""
-    stored = cast("dict[str, Any]", item)  # written by message_item only
+    stored = cast("dict[str, Any]", _USUAL | item)  # written by message_item only
     return Message(
         server_id=ServerId(stored["server"]),
         id=MessageId(stored["id"]),
@@ -70,7 +101,7 @@ def message_of(item: Item) -> Message:
         message_id=stored["message_id"],
         body_key=stored["body"],
         size_bytes=stored["size"],
-        origin=Origin(Via(stored["via"]), stored.get("ip", ""), stored.get("rdns", ""), stored.get("helo", "")),
+        origin=Origin(Via(stored["via"]), stored["ip"], stored["rdns"], stored["helo"]),
         status=Status(stored["status"]),
         attempt=stored["attempt"],
         failures=stored["failures"],
@@ -81,13 +112,14 @@ def message_of(item: Item) -> Message:
         next_attempt_at=from_ms_or_none(stored["next_at"]),
         hold_expires_at=from_ms_or_none(stored["hold_until"]),
         released=stored["released"],
-        tag=stored.get("tag", ""),
-        metadata=stored.get("metadata", {}),
-        track_opens=stored.get("track_opens"),
-        track_clicks=stored.get("track_clicks"),
+        tag=stored["tag"],
+        metadata=stored["metadata"],
+        track_opens=stored["track_opens"],
+        track_clicks=stored["track_clicks"],
         domain=stored["domain"],
-        credential_id=CredentialId(stored["credential"]) if "credential" in stored else None,
-        bounce=stored.get("bounce", False),
+        credential_id=None if stored["credential"] is None else CredentialId(stored["credential"]),
+        bounce=stored["bounce"],
+        test_mode=stored["test"],
         last_delivery_at=from_ms_or_none(stored["last_at"]),
     )
 
@@ -97,55 +129,7 @@ def delivery_attribute(number: int) -> str:
     return f"d{number}"
 
 
-def delivery_item(delivery: Delivery) -> Item:
-    """Return a delivery row as it stands inside its message's item."""
-    item: Item = {
-        "id": delivery.id,
-        "attempt": delivery.attempt,
-        "status": delivery.status.value,
-        "details": delivery.details,
-        "at": to_ms(delivery.at),
-        "log": delivery.log_id,
-    }
-    evidence = delivery.evidence
-    optional: Item = {
-        "output": delivery.output,
-        "us": None if delivery.duration is None else delivery.duration // timedelta(microseconds=1),
-        "mx": evidence.mx,
-        "mx_ip": evidence.mx_address,
-        "source": evidence.source_address,
-        "code": evidence.smtp_code,
-        "enhanced": evidence.enhanced_code,
-        "tls": evidence.tls,
-        "talk": evidence.conversation,
-    }
-    item.update({name: value for name, value in optional.items() if value not in ("", None, 0)})
-    return item
-
-
 def deliveries_of(item: Item) -> list[Delivery]:
     """Return the delivery rows of a message's item, oldest first."""
-    numbers = range(1, cast("int", item["deliveries"]) + 1)
-    return [_delivery(cast("dict[str, Any]", item[delivery_attribute(number)])) for number in numbers]
-
-
-def _delivery(row: dict[str, Any]) -> Delivery:
-    return Delivery(
-        id=row["id"],
-        attempt=row["attempt"],
-        status=Status(row["status"]),
-        details=row["details"],
-        output=row.get("output", ""),
-        at=from_ms(row["at"]),
-        log_id=row["log"],
-        duration=timedelta(microseconds=row["us"]) if "us" in row else None,
-        evidence=Evidence(
-            mx=row.get("mx", ""),
-            mx_address=row.get("mx_ip", ""),
-            source_address=row.get("source", ""),
-            smtp_code=row.get("code", 0),
-            enhanced_code=row.get("enhanced", ""),
-            tls=row.get("tls", ""),
-            conversation=row.get("talk", ""),
-        ),
-    )
+    numbers = range(1, cast("int", item.get("deliveries", 0)) + 1)
+    return [row_of(cast("str", item[delivery_attribute(number)])) for number in numbers]

@@ -13,11 +13,12 @@ from shared.domain.message import Delivery, Direction, Message
 from shared.domain.moments import to_ms
 from shared.domain.tenancy import Server
 from shared.ports import Absent, Equals, Item, Key, LessThan, Put, Records, Update
+from shared.store.delivery_rows import row_text
 from shared.store.keys import message_key
-from shared.store.message_items import deliveries_of, delivery_attribute, delivery_item, message_item, message_of
+from shared.store.message_items import deliveries_of, delivery_attribute, message_item, message_of, without_usual
 
-MAX_DELIVERIES = 60
-"""Rows a message keeps; further ones replace the last, so that no item grows for ever."""
+MAX_DELIVERIES = 40
+"""Rows a message keeps; further ones replace the last.  At 8 KB of conversation each, 360 of DynamoDB's 400 KB."""
 
 
 class Messages:
@@ -91,11 +92,8 @@ class Messages:
             changes: attributes to set, as ``message_items`` names them.
             rows: delivery rows to append.
         """
-        update = Update(
-            self._key(server, message),
-            set={"lease_until": 0, **changes, **_appended(message, rows)},
-            when=_still_claimed(message),
-        )
+        written, left_out = without_usual({"lease_until": 0, **changes, **_appended(message, rows)})
+        update = Update(self._key(server, message), set=written, remove=left_out, when=_still_claimed(message))
         item = await self._records.update(update)
         return message_of(item) if item else None
 
@@ -106,9 +104,11 @@ class Messages:
 
         Twice: the second call finds it no longer held.
         """
+        written, left_out = without_usual({"held": False, "hold_until": 0, **changes, **_appended(message, rows)})
         update = Update(
             self._key(server, message),
-            set={"held": False, "hold_until": 0, **changes, **_appended(message, rows)},
+            set=written,
+            remove=left_out,
             when=(Equals("attempt", message.attempt), Equals("held", value=True)),
         )
         item = await self._records.update(update)
@@ -125,7 +125,7 @@ def _still_claimed(message: Message) -> tuple[Equals, Equals]:
 def _appended(message: Message, rows: Sequence[Delivery]) -> Item:
     added: Item = {}
     for number, row in enumerate(rows, message.deliveries + 1):
-        added[delivery_attribute(min(number, MAX_DELIVERIES))] = delivery_item(row)
+        added[delivery_attribute(min(number, MAX_DELIVERIES))] = row_text(row)
     if rows:
         added["deliveries"] = min(message.deliveries + len(rows), MAX_DELIVERIES)
     return added

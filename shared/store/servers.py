@@ -10,6 +10,7 @@ from shared.domain.tenancy import Mode, Server, Shards
 from shared.ports import Absent, Delete, Exists, Item, Put, Records, Update, Value, Write
 from shared.store.items import flag, moment, moment_or_none, number, rows, text
 from shared.store.keys import organization_key, permalink_key, server_key, server_listing_key
+from shared.store.suspended import suspended_delete, suspended_put
 
 
 def server_puts(server: Server) -> Sequence[Write]:
@@ -61,6 +62,7 @@ class Servers:
         allow_sender: bool | None = None,
         privacy_mode: bool | None = None,
         ip_pool: str | None = None,
+        shared_tracking: bool | None = None,
     ) -> Server | None:
         """Change what is given and return the server as it is now; None if it is gone."""
         wanted: Item = {
@@ -69,16 +71,22 @@ class Servers:
             "allow_sender": allow_sender,
             "privacy_mode": privacy_mode,
             "ip_pool": ip_pool,
+            "shared_tracking": shared_tracking,
         }
         return await self._change(server, {key: value for key, value in wanted.items() if value is not None})
 
+    async def set_shards(self, server: Server, shards: Sequence[Shards]) -> Server | None:
+        """Replace the list of shards by a longer one; None if the server is gone."""
+        return await self._change(server, {"shards": _shards_value(shards)})
+
     async def suspend(self, server: Server, at: datetime, reason: str) -> Server | None:
         """Suspend it; None if it is gone."""
-        return await self._change(server, {"suspended_at": to_ms(at), "suspension_reason": reason})
+        suspension: Item = {"suspended_at": to_ms(at), "suspension_reason": reason}
+        return await self._change(server, suspension, suspended_put(server.id))
 
     async def unsuspend(self, server: Server) -> Server | None:
         """Lift the suspension; None if it is gone."""
-        return await self._change(server, {"suspended_at": 0, "suspension_reason": ""})
+        return await self._change(server, {"suspended_at": 0, "suspension_reason": ""}, suspended_delete(server.id))
 
     async def remove(self, server: Server) -> None:
         """Remove it and free its permalink; its domains and credentials must be gone.  Twice: nothing more."""
@@ -87,11 +95,15 @@ class Servers:
                 Delete(server_key(server.id)),
                 Delete(server_listing_key(server.organization_id, server.id)),
                 Delete(permalink_key(Kind.SERVER, server.permalink)),
+                suspended_delete(server.id),
             ]
         )
 
-    async def _change(self, server: Server, attributes: Item) -> Server | None:
-        item = await self._records.update(Update(server_key(server.id), set=attributes, when=[Exists()]))
+    async def _change(self, server: Server, attributes: Item, *others: Write) -> Server | None:
+        change = Update(server_key(server.id), set=attributes, when=[Exists()])
+        if others:
+            return await self.get(server.id) if await self._records.atomically([change, *others]) else None
+        item = await self._records.update(change)
         return None if item is None else _from_item(item)
 
 
@@ -104,10 +116,11 @@ def _to_item(server: Server) -> Item:
         "token": server.token,
         "mode": server.mode.value,
         "created_at": to_ms(server.created_at),
-        "shards": [[to_ms(shards.since), shards.count] for shards in server.shards],
+        "shards": _shards_value(server.shards),
         "allow_sender": server.allow_sender,
         "privacy_mode": server.privacy_mode,
         "ip_pool": server.ip_pool,
+        "shared_tracking": server.shared_tracking,
         "suspended_at": to_ms_or_zero(server.suspended_at),
         "suspension_reason": server.suspension_reason,
     }
@@ -126,9 +139,14 @@ def _from_item(item: Item) -> Server:
         allow_sender=flag(item, "allow_sender"),
         privacy_mode=flag(item, "privacy_mode"),
         ip_pool=text(item, "ip_pool"),
+        shared_tracking=flag(item, "shared_tracking"),
         suspended_at=moment_or_none(item, "suspended_at"),
         suspension_reason=text(item, "suspension_reason"),
     )
+
+
+def _shards_value(shards: Sequence[Shards]) -> Value:
+    return [[to_ms(each.since), each.count] for each in shards]
 
 
 def _shards(row: Value) -> Shards:

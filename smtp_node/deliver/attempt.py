@@ -15,17 +15,23 @@ from shared.domain.addresses import domain_of
 from shared.domain.errors import InvalidValue, MalformedMessage, StorageUnavailable
 from shared.domain.holding import hold_reason
 from shared.domain.job import Job, ToHost, ToMX
-from shared.domain.message import Evidence
+from shared.domain.message import Evidence, Message
 from shared.domain.outcome import HardFail, Held, Outcome, SoftFail
-from shared.domain.tenancy import Domain
+from shared.domain.simulator import LATER, simulate
+from shared.domain.tenancy import Domain, Server
+from shared.domain.tracking import base_url, tracking_of
 from shared.flow.claim import Claimed
 from shared.flow.settle import Settling
-from shared.ports import Clock
+from shared.flow.token_keys import TokenSource
+from shared.ports import Clock, Outgoing
 from shared.settings import SmartHost
 from shared.store.directory import Directory
+from shared.store.suppressions import Suppressions
+from shared.tokens import Named
 from smtp_node.authentication.keys import SigningKeys
 from smtp_node.deliver.compose import compose, return_path
 from smtp_node.deliver.send import Plan, Sender
+from smtp_node.deliver.tracking.rewrite import Marking
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +46,9 @@ OWN_FAULT = "4.3.0"
 OFF_LOOP_BYTES = 262_144
 """Larger messages are signed in a thread: 20 MB take an eighth of a second."""
 
+MARKED_OFF_LOOP_BYTES = 65_536
+"""The same for messages with tracked links, which take longer."""
+
 
 @dataclass(frozen=True, slots=True)
 class Attempts:
@@ -49,6 +58,7 @@ class Attempts:
         settling: stores and settings.
         directory: tenancy as it is now.
         keys: signing keys of all domains.
+        tokens: sign tracked links.
         sender: puts mail on the wire.
         clock: the time.
         rng: chooses the source address.
@@ -59,6 +69,7 @@ class Attempts:
     settling: Settling
     directory: Directory
     keys: SigningKeys
+    tokens: TokenSource
     sender: Sender
     clock: Clock
     rng: random.Random
@@ -83,7 +94,12 @@ class Attempts:
         credential = None
         if message.credential_id is not None:
             credential = await self.directory.credential(message.server_id, message.credential_id)
-        reason = hold_reason(message, tenant, credential, domain)
+        suppression = None
+        if not message.released:
+            suppressions = Suppressions(self.settling.stores.records)
+            holding = await suppressions.holding(tenant, message.tag, [message.rcpt_to], self.clock())
+            suppression = holding.get(message.rcpt_to)
+        reason = hold_reason(message, tenant, credential, domain, suppression)
         if reason is not None or domain is None:
             return Held(reason or "")
         body = await self.settling.stores.bodies.get(message.body_key)
@@ -96,19 +112,56 @@ class Attempts:
         except InvalidValue:
             log.exception("signing_key_unusable", extra={"domain": domain.name, "server_id": message.server_id})
             return SoftFail(KEY_UNUSABLE, evidence=Evidence(enhanced_code=OWN_FAULT))
+        if message.test_mode:
+            return await self._simulate(claimed)
         return await self.sender.send(self._plan(claimed, job, pool, raw), still_ours=still_ours)
 
+    async def _simulate(self, claimed: Claimed) -> Outcome:
+        """Make up what would become of the message: nothing leaves this machine."""
+        made = simulate(claimed.message, self.clock())
+        # They have the ids of their attempt, so an attempt that is made again tells nothing twice.
+        group, delay = str(claimed.message.server_id), LATER / self.settling.settings.time_factor
+        following = [Outgoing(each.to_json(), group=group, delay=delay) for each in made.following]
+        if following:
+            await self.settling.stores.events.send(following)
+        return made.outcome
+
     async def _compose(self, claimed: Claimed, domain: Domain, body: bytes) -> bytes:
+        marking = await self._marking(claimed.message, claimed.tenant.server)
         work = partial(
             compose,
             claimed.message,
             claimed.tenant.server,
             body,
             self.keys.of(domain),
+            marking=marking,
             hostname=self.settling.settings.hostname,
             at=self.clock(),
         )
-        return await asyncio.to_thread(work) if len(body) > OFF_LOOP_BYTES else work()
+        most = MARKED_OFF_LOOP_BYTES if marking else OFF_LOOP_BYTES
+        return await asyncio.to_thread(work) if len(body) > most else work()
+
+    async def _marking(self, message: Message, server: Server) -> Marking | None:
+        """Return how the message is tracked; None if it is not, or if it cannot be: mail never waits for that."""
+        if message.bounce:
+            return None
+        settings = self.settling.settings
+        tracking = tracking_of(
+            await self.directory.tracking(server),
+            sending_domain=message.domain,
+            shared_host=settings.track_domain if server.shared_tracking else "",
+            opens=message.track_opens,
+            clicks=message.track_clicks,
+        )
+        if not tracking:
+            return None
+        try:
+            tokens = await self.tokens.tokens()
+        except (InvalidValue, StorageUnavailable):
+            log.exception("tracking_unavailable", extra={"message_id": message.id, "server_id": server.id})
+            return None
+        named = Named(message.server_id, message.id)
+        return Marking(tracking, base_url(tracking.host, settings.public_url), tokens, named)
 
     def _plan(self, claimed: Claimed, job: Job, pool: str, raw: bytes) -> Plan:
         message, server = claimed.message, claimed.tenant.server

@@ -1,6 +1,7 @@
 """The bytes that go on the wire: trace and id fields, signatures, then the stored message.
 
-Nothing of the stored message is changed, so what was accepted is what arrives.
+Of the stored message nothing is changed but tracked links and the pixel, so what
+was accepted is what arrives.
 """
 
 from collections.abc import Sequence
@@ -11,10 +12,18 @@ from shared.domain.message import Message, Via
 from shared.domain.tenancy import Server
 from smtp_node.authentication.keys import SigningKey
 from smtp_node.authentication.sign import sign
+from smtp_node.deliver.tracking.rewrite import Marking, rewritten
 
 
 def compose(
-    message: Message, server: Server, body: bytes, keys: Sequence[SigningKey], *, hostname: str, at: datetime
+    message: Message,
+    server: Server,
+    body: bytes,
+    keys: Sequence[SigningKey],
+    *,
+    marking: Marking | None,
+    hostname: str,
+    at: datetime,
 ) -> bytes:
     """Return the complete message for one recipient, signed with every key.
 
@@ -23,10 +32,11 @@ def compose(
         server: its privacy mode decides what Received tells.
         body: the stored message, CRLF line ends.
         keys: of the domain that authorised the sender.
+        marking: how links and opens are tracked; None if they are not.
         hostname: of this installation, for Received.
         at: time of the signature.
     """
-    raw = b"X-Postal-MsgID: %s\r\n" % message.token.encode() + body
+    raw = b"X-Postal-MsgID: %s\r\n" % message.token.encode() + rewritten(body, marking)
     return sign(raw, keys, at=at) + received_field(message, server, hostname=hostname) + raw
 
 

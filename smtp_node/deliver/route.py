@@ -27,7 +27,7 @@ from shared.domain.job import Target, TLSMode, ToHost, ToMX
 from shared.domain.message import Evidence
 from shared.domain.networks import may_reach
 from shared.domain.outcome import HardFail, SoftFail
-from shared.ports import MXHost, Resolver
+from shared.network import MXHost, Resolver
 from shared.settings import Network
 
 MAX_ADDRESSES = 5

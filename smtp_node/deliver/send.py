@@ -12,7 +12,7 @@ from datetime import datetime
 from shared.domain.errors import InvalidValue
 from shared.domain.message import Evidence
 from shared.domain.outcome import HardFail, Outcome, SoftFail
-from shared.ports import Resolver
+from shared.network import Resolver
 from smtp_node.deliver.connection import Connection, NotReady, Peer
 from smtp_node.deliver.conversation import Conversation
 from smtp_node.deliver.letter import Letter, letter

@@ -1,11 +1,14 @@
 """Builds the delivery worker of this node."""
 
+import os
 import time
 
 from shared.adapters.clock import utc_now
 from shared.adapters.dns import DNSResolver
 from shared.adapters.randomness import PooledRandom
+from shared.adapters.token_keys import open_token_keys
 from shared.flow.settle import Settling
+from shared.flow.token_keys import TokenSource
 from shared.settings import Settings
 from shared.store.directory import Directory
 from shared.store.messages import Messages
@@ -46,6 +49,7 @@ def build_worker(settings: Settings) -> Worker:
         ),
         directory=Directory(stores.records, clock=utc_now),
         keys=SigningKeys(stores.keyring),
+        tokens=TokenSource(open_token_keys(settings, caller="deliver"), clock=utc_now, random_bytes=os.urandom),
         sender=sender,
         clock=utc_now,
         rng=rng,

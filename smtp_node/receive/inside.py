@@ -11,7 +11,8 @@ from shared.domain.submission import Accepted, Submission
 from shared.domain.tenancy import Credential, CredentialType, Tenant
 from shared.flow.accept import Acceptance, accept
 from shared.flow.authenticate import authenticate, authenticate_network
-from shared.ports import Clock, Resolver
+from shared.network import Resolver
+from shared.ports import Clock
 from smtp_node.receive.names import ReverseNames
 
 

@@ -9,7 +9,7 @@ from datetime import timedelta
 from ipaddress import ip_address
 
 from shared.domain.dns import LookupFailed
-from shared.ports import Resolver
+from shared.network import Resolver
 
 PATIENCE = timedelta(seconds=1)
 REMEMBERED = timedelta(minutes=10)

@@ -46,10 +46,12 @@ class Tree:
     Args:
         data_dir: where its files go; kept at the end, it is the caller's.
         settings: field names of ``Settings`` and their texts, besides ports and directory.
+        runs: the command, ``serve`` or ``node``.
     """
 
-    def __init__(self, data_dir: Path, settings: Mapping[str, str]) -> None:
+    def __init__(self, data_dir: Path, settings: Mapping[str, str], *, runs: str = "serve") -> None:
         self.data_dir = data_dir
+        self._runs = runs
         self.log = data_dir.with_name(data_dir.name + ".log")
         """What the processes wrote, over all starts."""
 
@@ -89,7 +91,7 @@ class Tree:
         self.data_dir.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as output:
             self._process = subprocess.Popen(  # noqa: S603  # our own command, made above
-                command("serve"),
+                command(self._runs),
                 env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -99,9 +101,11 @@ class Tree:
         deadline = time.monotonic() + READY_S
         while not (ports_file.exists() and self._healthy(ports_file)):
             if self._process.poll() is not None:
-                raise TreeFailed(f"edgepost serve ended with status {self._process.returncode}:\n{self.log_end()}")
+                raise TreeFailed(
+                    f"edgepost {self._runs} ended with status {self._process.returncode}:\n{self.log_end()}"
+                )
             if time.monotonic() > deadline:
-                raise TreeFailed(f"edgepost serve was not ready within {READY_S:.0f} s:\n{self.log_end()}")
+                raise TreeFailed(f"edgepost {self._runs} was not ready within {READY_S:.0f} s:\n{self.log_end()}")
             time.sleep(POLL_S)
 
     def _healthy(self, ports_file: Path) -> bool:
@@ -138,7 +142,7 @@ class Tree:
         try:
             status = self._process.wait(STOP_S)
         except subprocess.TimeoutExpired as exc:
-            raise TreeFailed(f"edgepost serve did not end within {STOP_S:.0f} s:\n{self.log_end()}") from exc
+            raise TreeFailed(f"edgepost {self._runs} did not end within {STOP_S:.0f} s:\n{self.log_end()}") from exc
         self._process = None
         return status
 

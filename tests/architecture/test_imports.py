@@ -30,6 +30,11 @@ VIOLATIONS = {
     "dkimpy lives in smtp_node.authentication; the demo verifies with it": ("shared/domain/j.py", "import dkim"),
     "dnspython lives in shared.adapters; the demo serves a zone with it": ("smtp_node/k.py", "import dns.resolver"),
     "The AWS libraries live in shared.adapters.aws": ("shared/adapters/l.py", "import boto3"),
+    "Powertools for AWS Lambda live in functions.telemetry and functions.batch": (
+        "functions/api/n.py",
+        "import aws_lambda_powertools",
+    ),
+    "aiohttp lives in shared.adapters": ("shared/flow/http.py", "import aiohttp"),
     "SQLite lives in shared.adapters.embedded": ("shared/store/m.py", "import sqlite3"),
 }
 """For each contract, one file that breaks it."""
@@ -37,6 +42,9 @@ VIOLATIONS = {
 PERMITTED = {
     "functions/pixel/handler.py": "import functions.edge.reply",
     "functions/events/wiring.py": "import shared.adapters.clock",
+    "functions/events/entry.py": "import functions.telemetry",
+    "functions/events/handler.py": "import functions.batch",
+    "functions/telemetry.py": "import aws_lambda_powertools",
     "smtp_node/deliver/client.py": "import aiosmtplib, smtp_node.authentication.f",
     "standalone/demo/tour.py": "import dkim, dns.resolver",
     "cli/serve.py": "import standalone.serve, smtp_node.wiring",

@@ -76,6 +76,7 @@ class Resources:
             "bodies_table": BODIES,
             "bodies_bucket": BUCKET,
             "events_queue": self.make_queue("events"),
+            "webhooks_queue": self.make_queue("webhooks"),
             "work_queues": work,
             "secrets_path": SECRETS,
         }

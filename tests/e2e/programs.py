@@ -115,7 +115,7 @@ def send_with_node(
 @contextmanager
 def tls_proxy(target_port: int, directory: Path) -> Iterator[tuple[int, Path]]:
     """Serve HTTPS in front of an HTTP port; yields the port and the certificate that clients must trust."""
-    certificate = _certificate(directory)
+    certificate = self_signed(directory)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate)
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("_Proxy", (_Forward,), {"target_port": target_port}))
@@ -163,7 +163,7 @@ class _Forward(BaseHTTPRequestHandler):
         """Stay silent: what a test prints is for failures."""
 
 
-def _certificate(directory: Path) -> Path:
+def self_signed(directory: Path) -> Path:
     """Return a PEM file with a key and a certificate for 127.0.0.1."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])

@@ -17,6 +17,7 @@ from shared.flow.domains import NewDomain, add_domain
 from shared.flow.organizations import create_organization
 from shared.flow.servers import NewServer, create_server
 from shared.flow.settle import Settling
+from shared.flow.token_keys import TokenSource
 from shared.ports import Received, Stores
 from shared.settings import Settings
 from shared.store.directory import Directory
@@ -27,6 +28,7 @@ from tests.fakes.bodies import FakeBodies
 from tests.fakes.clock import FakeClock
 from tests.fakes.queue import FakeQueue
 from tests.fakes.records import FakeRecords
+from tests.fakes.token_keys import FakeTokenKeys
 
 RAW = (
     b"From: App <app@example.test>\r\nTo: user@dest.test\r\nSubject: Hello\r\n"
@@ -53,6 +55,7 @@ class Installation:
     domain: Domain
     credential: Credential
     key: str
+    tokens: TokenSource
     rng: random.Random = field(default_factory=lambda: random.Random(1))
 
     @property
@@ -123,7 +126,7 @@ async def install(settings: Settings | None = None) -> Installation:
     records, bodies, work, events = FakeRecords(clock), FakeBodies(clock), FakeQueue(clock), FakeQueue(clock)
     keyring = MasterKeyring(bytes(32))
     uploads = SQLiteUploads(bodies, keyring, settings.public_url, clock)
-    stores = Stores(records, bodies, {"default": work}, events, keyring, uploads=uploads)
+    stores = Stores(records, bodies, {"default": work}, events, keyring, FakeQueue(clock), uploads=uploads)
     organization = await create_organization("Acme", records=records, rng=rng, now=clock())
     server = await create_server(
         NewServer(name="Main"), organization=organization, records=records, rng=rng, now=clock()
@@ -150,4 +153,5 @@ async def install(settings: Settings | None = None) -> Installation:
         domain=domain,
         credential=issued.credential,
         key=issued.key,
+        tokens=TokenSource(FakeTokenKeys(), clock=clock, random_bytes=rng.randbytes),
     )

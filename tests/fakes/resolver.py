@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from shared.domain.dns import LookupFailed
-from shared.ports import MXHost
+from shared.network import MXHost
 
 
 class FakeResolver:
@@ -18,6 +18,7 @@ class FakeResolver:
         mx: Mapping[str, Sequence[tuple[int, str]]] | None = None,
         addresses: Mapping[str, Sequence[str]] | None = None,
         txt: Mapping[str, Sequence[str]] | None = None,
+        cname: Mapping[str, str] | None = None,
         pointers: Mapping[str, str] | None = None,
         missing: Sequence[str] = (),
         failing: Sequence[str] = (),
@@ -25,6 +26,7 @@ class FakeResolver:
         self._mx = dict(mx or {})
         self._addresses = dict(addresses or {})
         self._txt = dict(txt or {})
+        self._cname = dict(cname or {})
         self._pointers = dict(pointers or {})
         self._missing = set(missing)
         self._failing = set(failing)
@@ -51,6 +53,11 @@ class FakeResolver:
         """Return what was told."""
         self._ask("txt", name)
         return self._txt.get(name, ())
+
+    async def cname(self, name: str) -> str | None:
+        """Return what was told."""
+        self._ask("cname", name)
+        return self._cname.get(name)
 
     async def pointer(self, address: str) -> str | None:
         """Return what was told."""

@@ -9,8 +9,8 @@ import pytest
 
 from shared.domain.message import Delivery, Evidence, Status
 from shared.ports import Update
+from shared.store.delivery_rows import row_text
 from shared.store.keys import message_key
-from shared.store.message_items import delivery_item
 from tests.fakes.api import API, open_api
 
 FILE = {"name": "ü.bin", "content_type": "application/x-thing", "data": base64.b64encode(bytes(100)).decode()}
@@ -144,7 +144,7 @@ class TestShowDeliveries:
         }
         message = await api.here.message(made["id"])
         key = message_key(api.here.server, message.direction, message.id)
-        changes = {name: delivery_item(row) for name, row in rows.items()}
+        changes = {name: row_text(row) for name, row in rows.items()}
         await api.here.records.update(Update(key, set={**changes, "deliveries": 2}))
 
         answer = await api.call("messages/deliveries", {"id": made["id"]})

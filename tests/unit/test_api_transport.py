@@ -195,7 +195,9 @@ class TestAuthentication:
     async def test_a_suspended_server_is_told_so(self) -> None:
         """Postal gives the code alone."""
         api = await open_api()
-        await suspend_server(api.here.server.permalink, "abuse", records=api.here.records, now=api.here.clock())
+        await suspend_server(
+            api.here.server.permalink, "abuse", records=api.here.records, events=api.here.events, now=api.here.clock()
+        )
         api.here.clock.advance(timedelta(seconds=10))
 
         answer = await api.send()

@@ -115,7 +115,9 @@ class TestMakePlace:
     async def test_a_suspended_server_gets_none(self) -> None:
         """What it may not send it need not bring."""
         api = await open_api()
-        await suspend_server("main", reason="abuse", records=api.here.records, now=api.here.clock())
+        await suspend_server(
+            "main", reason="abuse", records=api.here.records, events=api.here.events, now=api.here.clock()
+        )
         api.here.clock.advance(timedelta(minutes=5))
 
         answer = await place(api, 5)

@@ -5,7 +5,7 @@ import pytest
 
 from shared.domain.job import Target, TLSMode, ToHost, ToMX
 from shared.domain.outcome import HardFail, SoftFail
-from shared.ports import MXHost
+from shared.network import MXHost
 from smtp_node.deliver.route import Hop, RouteRules, find_route, in_order
 from tests.fakes.resolver import FakeResolver
 

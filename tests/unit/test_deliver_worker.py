@@ -52,6 +52,7 @@ def worker_of(here: Installation, sender: ScriptedSender, *, most: int = 500, pe
         settling=here.settling,
         directory=here.directory,
         keys=SigningKeys(here.stores.keyring),
+        tokens=here.tokens,
         sender=sender,  # type: ignore[arg-type]
         clock=here.clock,
         rng=random.Random(3),

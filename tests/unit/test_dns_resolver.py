@@ -5,7 +5,7 @@ import pytest
 
 from shared.adapters.dns import DNSLimits, DNSResolver
 from shared.domain.dns import LookupFailed
-from shared.ports import MXHost
+from shared.network import MXHost
 from tests.fakes.dns_server import FakeDNS
 
 ZONE: dict[str, dict[str, Any]] = {

@@ -1,77 +1,171 @@
-"""Record: events come late, repeated and in any order, and are counted once."""
+"""Record: events come late, repeated and in any order, and are handed on, listed and counted."""
 
-import contextlib
+import asyncio
+import random
 from collections.abc import Sequence
 from datetime import timedelta
+
+import pytest
 
 from shared.domain.errors import StorageUnavailable
 from shared.domain.event import Event, EventKind
 from shared.domain.ids import MessageId, ServerId
-from shared.flow.record import record
-from shared.ports import Write
-from shared.store.events import Events
+from shared.flow.record import Recorded, Recording, record
+from shared.store.directory import Directory
+from shared.store.event_flushes import LEFT_ALONE, MAX_EVENTS, READ_AFTER, Flushes
 from tests.fakes.clock import FakeClock
-from tests.fakes.records import FakeRecords
-
-
-class FailingRecords(FakeRecords):
-    """Records that go away after so many writes."""
-
-    writes_left = 0
-
-    async def atomically(self, writes: Sequence[Write]) -> bool:
-        """Write, if there is a write left."""
-        if not self.writes_left:
-            raise StorageUnavailable("away")
-        self.writes_left -= 1
-        return await super().atomically(writes)
+from tests.fakes.recording import KEPT, Killed, World
 
 
 class TestRecord:
     async def test_a_repeated_event_changes_nothing(self) -> None:
         """The queue delivers at least once; counters must not notice."""
-        clock = FakeClock()
-        events = Events(FakeRecords(clock))
-        one = Event(EventKind.DELIVERED, ServerId(7), MessageId(1 << 50), 1, clock(), "ok", "250")
-        two = Event(EventKind.DELAYED, ServerId(7), MessageId(1 << 50), 2, clock(), "busy", "451")
+        world = await World().begin()
+        one, two = world.event(1), world.event(2, EventKind.DELAYED)
 
-        first = await record([one, two, one], events=events)
-        again = await record([two, one], events=events)
+        first = await world.record([one, two, one])
+        again = await world.record([two, one])
 
-        assert sorted(event.kind for event in first) == ["delayed", "delivered"]
-        assert again == []
-        assert await events.counted(ServerId(7), clock()) == {"delivered": 1, "delayed": 1}
+        assert sorted(event.kind for event in first.new) == ["delayed", "delivered"]
+        assert (again.new, again.failed) == ([], frozenset())
+        assert len(world.handed) == 2
+        await world.check([one, two])
 
     async def test_hours_and_servers_are_counted_apart(self) -> None:
         """One tenant's figures say nothing about another's."""
-        clock = FakeClock()
-        events = Events(FakeRecords(clock))
-        here = [
-            Event(EventKind.FAILED, ServerId(7), MessageId(n << 40), 1, clock() + timedelta(hours=n % 2))
-            for n in range(1, 5)
-        ]
-        there = [Event(EventKind.FAILED, ServerId(8), MessageId(1 << 40), 1, clock())]
+        world = await World().begin()
+        here = [world.event(n, EventKind.FAILED, at=world.clock() + timedelta(hours=n % 2)) for n in range(1, 5)]
+        there = Event(EventKind.FAILED, ServerId(8), MessageId(1 << 40), 1, world.clock())
 
-        await record([*here, *there], events=events)
+        await world.record([*here, there])
 
-        assert await events.counted(ServerId(7), clock()) == {"failed": 4}
-        assert await events.counted(ServerId(8), clock()) == {"failed": 1}
-        assert await events.counted(ServerId(9), clock()) == {}
+        assert await world.events.counted(ServerId(7), world.clock()) == {"failed": 4}
+        assert await world.events.counted(ServerId(7), world.clock(), hour=12) == {"failed": 2}
+        assert await world.events.counted(ServerId(8), world.clock()) == {"failed": 1}
+        assert await world.events.counted(ServerId(9), world.clock()) == {}
+        assert {event.server_id for event in await world.logged()} <= {ServerId(7)}
 
-    async def test_a_failure_in_the_middle_of_a_batch_loses_no_count(self) -> None:
-        """What was stored before it is not new the next time, so it must have been counted."""
-        clock = FakeClock()
-        records = FailingRecords(clock)
-        batch = [
-            Event(EventKind.DELIVERED, ServerId(7), MessageId(number << 40), 1, clock() + timedelta(hours=number % 3))
-            for number in range(1, 101)
-        ]
+    async def test_a_large_batch_is_several_flushes(self) -> None:
+        """A page of the log stays small."""
+        world = await World(shards=3).begin()
+        batch = [world.event(number) for number in range(2 * MAX_EVENTS + 50)]
 
-        for records.writes_left in (1, 0, 2, 40, 1, 99):
-            with contextlib.suppress(StorageUnavailable):
-                await record(batch, events=Events(records))
+        recorded = await world.record(batch)
 
-        assert await Events(records).counted(ServerId(7), clock()) == {"delivered": 100}
+        assert not recorded.failed
+        pages = [key for key in world.records._kept if key.partition.startswith("log#")]
+        assert len(pages) == 3
+        await world.check(batch)
+
+    async def test_nothing_is_counted_that_could_not_be_handed_on(self) -> None:
+        """A webhook that nobody was told of would be lost."""
+        world = await World().begin()
+        event = world.event()
+
+        async def fails(events: Sequence[Event]) -> None:
+            raise StorageUnavailable("the queue is away")
+
+        flushes = Flushes(world.records, clock=world.clock, rng=world.rng, kept=KEPT)
+        using = Recording(flushes, Directory(world.records, clock=world.clock))
+        recorded = await record([event], using=using, hand_on=fails)
+
+        assert recorded == Recorded((), frozenset({event.id}))
+        assert await world.events.counted(ServerId(7), event.at) == {}
+        world.clock.advance(LEFT_ALONE)
+        await world.until_done([event])
+        await world.check([event])
+
+    async def test_an_event_of_a_server_that_is_gone_is_recorded(self) -> None:
+        """Deleting a server must not jam the queue."""
+        world = World()
+
+        recorded = await world.record([world.event()])
+
+        assert (len(recorded.new), recorded.failed) == (1, frozenset())
+
+    async def test_all_of_an_event_is_kept(self) -> None:
+        """What a webhook tells, the log tells too."""
+        world = await World().begin()
+        event = world.event(kind=EventKind.CLICKED, output="250", subject="a#b", data={"url": "https://x/#y", "n": [1]})
+        plain = world.event(2, message_id=MessageId(0), attempt=0, details="")
+
+        await world.record([event, plain])
+        world.clock.advance(2 * READ_AFTER)
+
+        assert {logged.id: logged for logged in await world.logged()} == {event.id: event, plain.id: plain}
+        of_message, cursor = await world.events.of_message(world.server, event.message_id)
+        assert (list(of_message), cursor) == ([event], None)
+
+
+class TestCrashes:
+    @pytest.mark.parametrize("after", [False, True])
+    @pytest.mark.parametrize("error", [Killed, StorageUnavailable])
+    async def test_a_death_between_any_two_steps(self, error: type[BaseException], after: bool) -> None:
+        """Whatever was done before it: the repeated batch ends in every event once."""
+        calls = 0
+        for kill_at in range(1, 100):
+            world = await World().begin()
+            batch = [world.event(number, at=world.clock() + timedelta(hours=number % 2)) for number in range(4)]
+            world.records.kill_at, world.records.kill_after, world.records.error = kill_at, after, error
+            failed = await world.record_or_die(batch)
+            died = world.records.calls >= kill_at
+            world.records.kill_at = 0
+            world.clock.advance(LEFT_ALONE)
+            # Only what was not deleted comes again, once beside a batch of others.
+            again = [event for event in batch if event.id in failed]
+            more = [world.event(number) for number in (10, 11)]
+            await world.until_done([*again, *more])
+            await world.check([*batch, *more])
+            if not died:
+                calls = kill_at
+                break
+
+        assert calls > 10
+
+    async def test_writes_whose_replies_are_lost_are_done_once(self) -> None:
+        """Below us a write may be tried again, and then its own work stands in its way."""
+        world = await World().begin()
+        world.records.every_write_twice = True
+        batch = [world.event(number) for number in range(3)]
+
+        recorded = await world.record(batch)
+
+        assert not recorded.failed
+        await world.check(batch)
+
+    async def test_deaths_one_after_the_other(self) -> None:
+        """The one that takes over may die too."""
+        for first in range(1, 16):
+            for second in range(1, 16, 2):
+                world = await World().begin()
+                batch = [world.event(number) for number in range(3)]
+                for kill_at in (first, second):
+                    world.records.calls, world.records.kill_at = 0, kill_at
+                    world.records.kill_after = bool(kill_at % 2)
+                    if await world.record_or_die(batch):
+                        world.clock.advance(LEFT_ALONE)
+                world.records.kill_at = 0
+                await world.until_done(batch)
+                await world.check(batch)
+
+    @pytest.mark.parametrize("seed", range(20))
+    async def test_several_consumers_with_the_same_events_at_once(self, seed: int) -> None:
+        """The queue may give one event to two consumers at the same moment, and again later."""
+        world = await World(shards=2).begin()
+        rng = random.Random(seed)
+        batch = [world.event(number) for number in range(12)]
+        for _ in range(6):
+            parts = [rng.sample(batch, rng.randrange(1, 12)) for _ in range(4)]
+            world.records.calls, world.records.kill_at = 0, rng.randrange(1, 120)
+            world.records.kill_after = rng.random() < 0.5
+            world.records.error = StorageUnavailable
+            await asyncio.gather(*(world.record(part) for part in parts))
+            world.clock.advance(timedelta(seconds=rng.choice([0, 1, 6, 11])))
+        world.records.kill_at = 0
+        world.clock.advance(LEFT_ALONE)
+        await world.until_done(batch)
+
+        await world.check(batch)
 
 
 class TestEvent:

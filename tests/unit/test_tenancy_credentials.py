@@ -22,6 +22,7 @@ from shared.flow.servers import NewServer, create_server, suspend_server
 from shared.ports import Item, Update
 from shared.store.directory import MAX_KEPT, SEEN_WITHIN, Directory, _Recent
 from tests.fakes.clock import FakeClock
+from tests.fakes.queue import FakeQueue
 from tests.fakes.records import FakeRecords
 
 
@@ -181,7 +182,7 @@ class TestByKey:
         await world.directory.tenant(world.server.id)
         world.clock.advance(timedelta(seconds=4))
         await world.directory.by_key(CredentialType.API, issued.key)
-        await suspend_server("main", "spam", records=world.records, now=world.clock())
+        await suspend_server("main", "spam", records=world.records, events=FakeQueue(world.clock), now=world.clock())
         world.clock.advance(SEEN_WITHIN)
 
         found = await world.directory.by_key(CredentialType.API, issued.key)

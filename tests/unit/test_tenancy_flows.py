@@ -33,6 +33,7 @@ from shared.flow.servers import (
 from shared.store.directory import Directory
 from shared.store.paging import every
 from tests.fakes.clock import FakeClock
+from tests.fakes.queue import FakeQueue
 from tests.fakes.records import FakeRecords
 
 
@@ -221,7 +222,9 @@ class TestSuspendServer:
     async def test_suspends_until_lifted(self, world: World) -> None:
         """Doors look at the moment, people at the reason."""
         made = await world.server(await world.organization())
-        suspended = await suspend_server("main", "spam", records=world.records, now=world.clock())
+        suspended = await suspend_server(
+            "main", "spam", records=world.records, events=FakeQueue(world.clock), now=world.clock()
+        )
         assert suspended.suspended_at == world.clock()
         tenant = await Directory(world.records, clock=world.clock).tenant(made.id)
         assert tenant is not None

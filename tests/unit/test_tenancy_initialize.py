@@ -13,12 +13,14 @@ from shared.adapters.first_run_file import FirstRunFile
 from shared.adapters.keyring import MasterKeyring
 from shared.domain.errors import InvalidValue, StorageUnavailable
 from shared.domain.tenancy import CredentialType
-from shared.flow.initialize import FirstRun, initialize
+from shared.flow.initialize import FirstRun, initialize, is_initialized
 from shared.flow.operators import is_admin_token, may_read_metrics
 from shared.flow.organizations import create_organization
-from shared.ports import Write
+from shared.ports import Update, Write
 from shared.settings import Settings
 from shared.store.directory import Directory
+from shared.store.installation import RECORDS_SCHEMA
+from shared.store.keys import installation_key
 from tests.fakes.clock import FakeClock
 from tests.fakes.records import FakeRecords
 
@@ -234,6 +236,44 @@ class TestInitialize:
             if name != "installation":
                 assert getattr(made.secrets, name) not in stored
                 assert getattr(made.secrets, name) not in repr(made)
+
+
+class TestIsInitialized:
+    async def test_no_before_and_yes_after(self, world: World) -> None:
+        """A node starts only on a store that has an installation."""
+        before = await is_initialized(records=world.records, keyring=world.keyring)
+        await world.run()
+
+        assert not before
+        assert await is_initialized(records=world.records, keyring=world.keyring)
+
+    async def test_another_master_key_is_refused(self, world: World) -> None:
+        """A node with a wrong key could not sign: better that it takes no mail."""
+        await world.run()
+
+        with pytest.raises(InvalidValue, match="the master key is not the one"):
+            await is_initialized(records=world.records, keyring=MasterKeyring(b"x" * 32))
+
+
+class TestSchema:
+    async def test_newer_records_are_refused(self, world: World) -> None:
+        """An old program would misread what a newer one wrote; the operator gets one line that says what to do."""
+        await world.run()
+        await world.records.update(Update(installation_key(), set={"schema": RECORDS_SCHEMA + 1}))
+
+        with pytest.raises(
+            StorageUnavailable, match=r"schema version 2; .* knows versions up to 1: .* backup$"
+        ) as found:
+            await world.run()
+
+        assert "\n" not in str(found.value)
+
+    async def test_store_without_a_number_is_of_the_first_form(self, world: World) -> None:
+        """The first versions wrote none, and their stores go on."""
+        made = await world.run()
+        await world.records.update(Update(installation_key(), remove=["schema"]))
+
+        assert (await world.run()).installation == made.installation
 
 
 class TestOperators:

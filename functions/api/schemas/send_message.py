@@ -51,6 +51,7 @@ class SendMessage:
     metadata: Mapping[str, str]
     track_opens: bool | None
     track_clicks: bool | None
+    test_mode: bool
 
     def check_basics(self) -> None:
         """Raise Postal's first problem before the sender is looked at (outgoing_message_prototype.rb, validate)."""
@@ -114,6 +115,7 @@ def send_message_of(values: Mapping[str, object]) -> SendMessage:
         metadata=_metadata(values.get("metadata")),
         track_opens=_switch(values, "track_opens"),
         track_clicks=_switch(values, "track_clicks"),
+        test_mode=bool(_switch(values, "test_mode")),
     )
 
 

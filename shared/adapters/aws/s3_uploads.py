@@ -44,7 +44,7 @@ class S3Uploads:
 
         return UploadTarget(await self._calls.run("signing an address of S3", sign), _HEADERS)
 
-    async def write(self, ticket: str, chunks: AsyncIterator[bytes]) -> None:  # noqa: ARG002  # the port's
+    async def write(self, ticket: str, chunks: AsyncIterator[bytes]) -> None:  # noqa: ARG002  # the port's form
         """Refuse: targets are addresses of S3."""
         raise NotFound("uploads are put to S3 here")
 

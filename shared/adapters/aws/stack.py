@@ -19,6 +19,7 @@ _OUTPUTS = {
     "bodies_table": "BodiesTable",
     "bodies_bucket": "BodiesBucket",
     "events_queue": "EventsQueue",
+    "webhooks_queue": "WebhooksQueue",
     "work_queues": "WorkQueues",
     "secrets_path": "SecretsPath",
 }
@@ -35,6 +36,7 @@ class Names:
     events_queue: str
     """URL, as those below."""
 
+    webhooks_queue: str
     work_queues: Mapping[str, str]
     """By IP pool."""
 

@@ -24,6 +24,7 @@ from shared.settings import Settings
 DATABASE = "edgepost.db"
 MASTER_KEY = "master.key"
 EVENTS = "events"
+WEBHOOKS = "webhooks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,7 @@ def _open(settings: Settings, path: Path, *, background: bool) -> Embedded:
         work={pool: SQLiteQueue(store, f"work-{pool}", utc_now) for pool in settings.ip_pools},
         events=SQLiteQueue(store, EVENTS, utc_now),
         keyring=keyring,
+        webhooks=SQLiteQueue(store, WEBHOOKS, utc_now),
         uploads=SQLiteUploads(bodies, keyring, settings.public_url, utc_now),
     )
     return Embedded(store, records, bodies, stores)

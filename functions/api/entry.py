@@ -1,0 +1,8 @@
+"""What Lambda starts for the API: opens everything while it starts, when it has a whole processor."""
+
+from functions.api import handler as function
+from functions.api.wiring import services
+from functions.telemetry import observed
+
+handler = observed("api", function.handler)
+services()

@@ -1,0 +1,8 @@
+"""What Lambda starts for the webhooks consumer: opens everything while it starts, when it has a whole processor."""
+
+from functions.telemetry import observed, of_batch
+from functions.webhooks import handler as function
+from functions.webhooks.wiring import services
+
+handler = observed("webhooks", function.handler, figures=of_batch)
+services()

@@ -1,0 +1,32 @@
+"""Names of our own message in what was returned: hints by which a bounce without its address is matched.
+
+Only the head of the returned message is looked at, never the text for people: whoever
+answers a mail may quote a header of it.
+"""
+
+import re
+from collections.abc import Sequence
+
+from shared.domain.bounce.report import Originals
+
+REPORT_HEADER = b"X-Edgepost-Report"
+"""Carries our return-path token in what we send, for reports that hide the recipient."""
+
+MAX_NAMES = 20
+
+_MESSAGE_ID = re.compile(rb"^(?:X-)?(?:Original-)?Message-ID:\s{0,5}<([^<>\s]{1,250})>", re.IGNORECASE | re.MULTILINE)
+_TOKEN = re.compile(rb"^X-Postal-MsgID:\s{0,5}([A-Za-z0-9]{1,32})\s*$", re.IGNORECASE | re.MULTILINE)
+_REPORT = re.compile(rb"^X-Edgepost-Report:\s{0,5}([A-Za-z0-9]{1,64})\s*$", re.IGNORECASE | re.MULTILINE)
+
+
+def read_originals(returned: Sequence[bytes]) -> Originals:
+    """Return the names in the heads of returned messages, each once."""
+    heads = [each.lstrip(b"\r\n").partition(b"\r\n\r\n")[0] for each in returned]
+    return Originals(
+        message_ids=_texts(_MESSAGE_ID, heads), tokens=_texts(_TOKEN, heads), report_tokens=_texts(_REPORT, heads)
+    )
+
+
+def _texts(pattern: re.Pattern[bytes], heads: Sequence[bytes]) -> Sequence[str]:
+    found = {match[1].decode("utf-8", "replace"): None for head in heads for match in pattern.finditer(head)}
+    return tuple(found)[:MAX_NAMES]

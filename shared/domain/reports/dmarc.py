@@ -1,0 +1,182 @@
+"""DMARC aggregate reports (RFC 7489 appendix C, RFC 9990), summed while they are read.
+
+Expat reads event by event, so no tree grows in memory.  A document type declaration
+is refused at once: without one there are no entities, so nothing can be expanded and
+nothing fetched.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from xml.parsers import expat
+
+from shared.domain.addresses import domain_name
+from shared.domain.errors import InvalidValue
+
+MAX_DEPTH = 12
+MAX_RECORDS = 50_000
+MAX_TEXT = 300
+MAX_SOURCES = 50
+"""Addresses that are kept with their counts; the rest is in the sums only."""
+
+MAX_COUNT = 2**40
+_FIRST, _LAST = datetime(2010, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class DMARCReport:
+    """What a receiver saw of a domain in a span of time."""
+
+    reporter: str
+    report_id: str
+    domain: str
+    begins_at: datetime
+    ends_at: datetime
+    policy: str
+    """Published: none, quarantine or reject."""
+
+    messages: int
+    passed: int
+    """DKIM or SPF passed, aligned: what DMARC asks for."""
+
+    dkim_passed: int
+    spf_passed: int
+    quarantined: int
+    rejected: int
+    sources: tuple[tuple[str, int, int], ...]
+    """(IP address, messages, passed), most messages first."""
+
+
+@dataclass(slots=True)
+class _Sums:
+    """Grows while the document is read."""
+
+    path: list[str] = field(default_factory=list)
+    text: list[str] = field(default_factory=list)
+    meta: dict[str, str] = field(default_factory=dict)
+    row: dict[str, str] = field(default_factory=dict)
+    records: int = 0
+    counted: Counter[str] = field(default_factory=Counter)
+    by_source: Counter[str] = field(default_factory=Counter)
+    passed_by_source: Counter[str] = field(default_factory=Counter)
+
+
+_META = {
+    "feedback/report_metadata/org_name": "reporter",
+    "feedback/report_metadata/report_id": "report_id",
+    "feedback/report_metadata/date_range/begin": "begin",
+    "feedback/report_metadata/date_range/end": "end",
+    "feedback/policy_published/domain": "domain",
+    "feedback/policy_published/p": "policy",
+}
+_ROW = {
+    "feedback/record/row/source_ip": "source",
+    "feedback/record/row/count": "count",
+    "feedback/record/row/policy_evaluated/disposition": "disposition",
+    "feedback/record/row/policy_evaluated/dkim": "dkim",
+    "feedback/record/row/policy_evaluated/spf": "spf",
+}
+
+
+def read_dmarc(xml: bytes) -> DMARCReport:
+    """Return the sums of a report.
+
+    Raises:
+        InvalidValue: not such a report, or with a document type, or too deep.
+    """
+    sums = _Sums()
+    parser = expat.ParserCreate()
+    parser.buffer_text = True
+
+    def start(name: str, attributes: dict[str, str]) -> None:  # noqa: ARG001 - expat's signature
+        # RFC 9990 has a namespace, which older reports lack.
+        sums.path.append(name.rpartition(":")[2])
+        sums.text.clear()
+        if len(sums.path) > MAX_DEPTH:
+            raise InvalidValue("the report is nested too deeply")
+
+    def data(text: str) -> None:
+        if sum(map(len, sums.text)) < MAX_TEXT:
+            sums.text.append(text[:MAX_TEXT])
+
+    def end(name: str) -> None:  # noqa: ARG001 - expat's signature
+        _leave(sums)
+
+    def doctype(*_: object) -> None:
+        raise InvalidValue("a report with a document type is refused")
+
+    parser.StartElementHandler = start
+    parser.EndElementHandler = end
+    parser.CharacterDataHandler = data
+    parser.StartDoctypeDeclHandler = doctype
+    try:
+        parser.Parse(xml, True)  # the whole document
+    except (expat.ExpatError, UnicodeError, ValueError) as exc:
+        raise InvalidValue("the report is not well-formed XML") from exc
+    return _report(sums)
+
+
+def _leave(sums: _Sums) -> None:
+    path = "/".join(sums.path)
+    text = "".join(sums.text).strip()[:MAX_TEXT]
+    if name := _META.get(path):
+        sums.meta.setdefault(name, text)
+    elif name := _ROW.get(path):
+        sums.row[name] = text
+    elif path == "feedback/record":
+        _count(sums)
+    sums.path.pop()
+    sums.text.clear()
+
+
+def _count(sums: _Sums) -> None:
+    sums.records += 1
+    if sums.records > MAX_RECORDS:
+        raise InvalidValue(f"the report has more than {MAX_RECORDS} records")
+    row, sums.row = sums.row, {}
+    text = row.get("count", "")
+    count = int(text) if text.isascii() and text.isdigit() and len(text) <= 12 else 0
+    dkim, spf = row.get("dkim", "").lower() == "pass", row.get("spf", "").lower() == "pass"
+    counted = sums.counted
+    counted["messages"] += count
+    counted["passed"] += count * (dkim or spf)
+    counted["dkim"] += count * dkim
+    counted["spf"] += count * spf
+    counted[row.get("disposition", "").lower()] += count
+    source = row.get("source", "")[:45]
+    if source and (source in sums.by_source or len(sums.by_source) < 10 * MAX_SOURCES):
+        sums.by_source[source] += count
+        sums.passed_by_source[source] += count * (dkim or spf)
+
+
+def _report(sums: _Sums) -> DMARCReport:
+    meta, counted = sums.meta, sums.counted
+    if not meta.get("report_id") or not meta.get("domain"):
+        raise InvalidValue("the report names no domain or has no id")
+    return DMARCReport(
+        reporter=meta.get("reporter", ""),
+        report_id=meta["report_id"],
+        domain=domain_name(meta["domain"]),
+        begins_at=_moment(meta.get("begin", "")),
+        ends_at=_moment(meta.get("end", "")),
+        policy=meta.get("policy", "")[:20].lower(),
+        messages=min(counted["messages"], MAX_COUNT),
+        passed=min(counted["passed"], MAX_COUNT),
+        dkim_passed=min(counted["dkim"], MAX_COUNT),
+        spf_passed=min(counted["spf"], MAX_COUNT),
+        quarantined=min(counted["quarantine"], MAX_COUNT),
+        rejected=min(counted["reject"], MAX_COUNT),
+        sources=tuple(
+            (source, count, sums.passed_by_source[source]) for source, count in sums.by_source.most_common(MAX_SOURCES)
+        ),
+    )
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromtimestamp(int(text[:12]), UTC)
+    except (ValueError, OverflowError, OSError) as exc:
+        raise InvalidValue("the report's span of time cannot be read") from exc
+    if not _FIRST <= moment <= _LAST:
+        raise InvalidValue("the report's span of time cannot be right")
+    return moment

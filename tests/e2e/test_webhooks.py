@@ -1,0 +1,240 @@
+"""Webhooks as a customer sees them: a receiver in Node, as a guide prints it, and the simulator's whole course."""
+
+import json
+import os
+import queue
+import subprocess
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared.domain.event import EventKind
+from shared.domain.event_names import EDGEPOST_NAMES
+from shared.domain.event_schemas import event_schema
+from tests.e2e.harness import SENDER, Installation, running, until
+from tests.e2e.programs import NODE_MODULES, missing, program, run
+from tests.fakes.json_schema import problems
+
+pytestmark = pytest.mark.e2e
+
+DATA = Path(__file__).parent.parent / "data" / "webhooks"
+SIMULATOR = "simulator.edgepost.invalid"
+KIND_OF = {name: kind for kind, name in EDGEPOST_NAMES.items()}
+
+
+@pytest.fixture(scope="module")
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """One that may reach receivers on this machine, and whose retries come at once."""
+    with running(tmp_path_factory.mktemp("hooks"), allow_networks="http:127.0.0.0/8", time_factor="300") as made:
+        yield made
+
+
+class Receiver:
+    """Takes webhooks on a loopback port; ``answer`` is the status it gives."""
+
+    def __init__(self) -> None:
+        self.answer = 200
+        self.taken: list[tuple[dict[str, str], bytes]] = []
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                receiver.taken.append(({name.lower(): value for name, value in self.headers.items()}, body))
+                self.send_response(receiver.answer)
+                self.send_header("Content-Length", "2")
+                self.end_headers()
+                self.wfile.write(b"OK")
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's own name
+                """Say nothing."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/hooks"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def bodies(self) -> list[dict[str, Any]]:
+        """Return the events that were taken, parsed."""
+        return [json.loads(body) for _, body in self.taken]
+
+    def names(self, message_id: int) -> list[str]:
+        """Return the names of a message's events, in the order of coming."""
+        return [each["event"] for each in self.bodies() if _message_id(each) == message_id]
+
+
+def _message_id(body: dict[str, Any]) -> int | None:
+    message = body["payload"].get("message") or body["payload"].get("original_message") or {}
+    return message.get("id")
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """A receiver that lives as long as the test."""
+    made = Receiver()
+    yield made
+    made.server.shutdown()
+    made.server.server_close()
+
+
+@contextmanager
+def endpoint(installation: Installation, url: str, *more: str) -> Iterator[dict[str, Any]]:
+    """Make a webhook for the first server and delete it afterwards."""
+    server = installation.secrets["server"]["permalink"]
+    made = installation.tree.run("webhook", "create", "--server", server, "--url", url, *more)
+    try:
+        yield made
+    finally:
+        installation.tree.run("webhook", "delete", str(made["id"]), "--server", server)
+
+
+@contextmanager
+def node_receiver(secret: str) -> Iterator[tuple[str, "queue.Queue[dict[str, Any]]"]]:
+    """Run the guide's handler in Node; yields its URL and what it did with each request."""
+    done: queue.Queue[dict[str, Any]] = queue.Queue()
+    words = [program("node"), str(DATA / "receiver.mjs"), str(DATA / "handler.ts"), secret]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        lines = process.stdout
+        port = int(lines.readline())
+        threading.Thread(target=lambda: [done.put(json.loads(line)) for line in lines], daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{port}/", done
+        finally:
+            process.terminate()
+
+
+class TestSimulator:
+    def test_every_recipient_goes_its_whole_course_and_nothing_leaves(
+        self, installation: Installation, receiver: Receiver
+    ) -> None:
+        """A developer integrates before any DNS record is set."""
+        courses = {
+            "delivered": ["MessageAccepted", "MessageDelivered"],
+            "hardbounce": ["MessageAccepted", "MessageDelivered", "MessageBounced"],
+            "softbounce+tag": ["MessageAccepted", "MessageDelivered", "MessageBounced"],
+            "complaint": ["MessageAccepted", "MessageDelivered", "SpamComplaint"],
+            "open": ["MessageAccepted", "MessageDelivered", "MessageOpened"],
+            "click": ["MessageAccepted", "MessageDelivered", "MessageOpened", "MessageLinkClicked"],
+            "delayed": ["MessageAccepted", "MessageDelayed", "MessageDelivered"],
+            "suppressed": ["MessageAccepted", "MessageHeld"],
+            "nobody": ["MessageAccepted", "MessageDeliveryFailed"],
+        }
+        with endpoint(installation, receiver.url):
+            sent = {
+                name: installation.send(f"{name}@{SIMULATOR}", tag=name, metadata={"order": "42"}) for name in courses
+            }
+            for name, course in courses.items():
+                until(lambda: Counter(receiver.names(sent[name])) >= Counter(course), f"{name}: {course}")  # noqa: B023
+
+        assert {name: sorted(receiver.names(sent[name])) for name in courses} == {
+            name: sorted(course) for name, course in courses.items()
+        }
+        for body in receiver.bodies():
+            assert list(problems(body, event_schema(KIND_OF[body["event"]]))) == []
+            assert body["payload"]["message"]["metadata"] == {"order": "42"}
+            assert body["payload"]["message"]["test_mode"] is True
+        assert not installation.internet.copies()
+
+    def test_the_test_switch_works_on_both_doors(self, installation: Installation, receiver: Receiver) -> None:
+        """A real address, and all the same nothing leaves."""
+        with endpoint(installation, receiver.url, "--events", "MessageDelivered"):
+            installation.send("somebody@example.com", test_mode=True)
+            with installation.submission() as client:
+                text = f"From: {SENDER}\r\nSubject: Test\r\nX-Edgepost-Test-Mode: yes\r\n\r\nHello\r\n"
+                client.sendmail(SENDER, ["somebody.else@example.com"], text)
+            until(lambda: len(receiver.taken) == 2, "both to be told as delivered")
+
+        assert not installation.internet.copies()
+        assert {each["payload"]["message"]["to"] for each in receiver.bodies()} == {
+            "somebody@example.com",
+            "somebody.else@example.com",
+        }
+
+
+class TestReceivers:
+    def test_the_guides_handler_and_verifier_work_as_written(self, installation: Installation) -> None:
+        """What is on the web about Postal's webhooks must work here, unchanged."""
+        server = installation.secrets["server"]["permalink"]
+        with (
+            endpoint(installation, "http://127.0.0.1:9/") as made,
+            node_receiver(made["secret"]) as (url, done),
+        ):
+            installation.tree.run("webhook", "update", str(made["id"]), "--server", server, "--url", url)
+            sent = {name: installation.send(f"{name}@{SIMULATOR}") for name in ("hardbounce", "click", "complaint")}
+            calls = []
+            while len(calls) < 7:
+                got = done.get(timeout=60)
+                assert got["verified"] is True, got
+                calls += got["done"]
+
+        url = f"https://{SIMULATOR}/"
+        assert sorted(map(json.dumps, calls)) == sorted(
+            json.dumps(each)
+            for each in [
+                *(["markEmailDelivered", message_id] for message_id in sent.values()),
+                ["handleBounce", f"hardbounce@{SIMULATOR}", "hard"],
+                ["recordOpen", sent["click"]],
+                ["recordClick", sent["click"], url],
+                ["unsubscribeUser", f"complaint@{SIMULATOR}"],
+            ]
+        )
+
+    def test_the_npm_reference_library_verifies(self, installation: Installation, receiver: Receiver) -> None:
+        """Standard Webhooks is what most customers' frameworks know."""
+        modules = os.environ.get(NODE_MODULES, "")
+        if not (Path(modules) / "standardwebhooks").is_dir() or not modules:
+            missing("the npm package standardwebhooks is not installed")
+        with endpoint(installation, receiver.url, "--events", "MessageDelivered") as made:
+            installation.send(f"delivered@{SIMULATOR}")
+            until(lambda: receiver.taken, "the event")
+        headers, body = receiver.taken[0]
+        words = (program("node"), str(DATA / "verify_standard.mjs"), made["secret"])
+
+        good = run(*words, stdin=json.dumps({"headers": headers, "body": body.decode()}))
+        bad = run(*words, stdin=json.dumps({"headers": headers, "body": body.decode() + " "}))
+
+        assert good.strip() == "ok"
+        assert "No matching signature" in bad
+
+
+class TestRetries:
+    def test_what_failed_comes_again_with_the_same_id_after_a_kill(
+        self, installation: Installation, receiver: Receiver
+    ) -> None:
+        """An endpoint that is down, and a process of ours that is killed meanwhile: nothing is lost."""
+        receiver.answer = 503
+        with endpoint(installation, receiver.url, "--events", "MessageDelivered"):
+            installation.send(f"delivered@{SIMULATOR}")
+            until(lambda: receiver.taken, "the first attempt")
+            installation.kill_part("consumers")
+            receiver.answer = 200
+            until(lambda: len(receiver.taken) > 1, "the next attempt")
+
+        assert len({headers["webhook-id"] for headers, _ in receiver.taken}) == 1
+        assert len({body for _, body in receiver.taken}) == 1
+
+    def test_attempts_are_shown(self, installation: Installation, receiver: Receiver) -> None:
+        """Who asks what became of an event gets status, time and answer."""
+        server = installation.secrets["server"]["permalink"]
+        with endpoint(installation, receiver.url, "--events", "MessageDelivered") as made:
+            installation.send(f"delivered@{SIMULATOR}")
+            words = ("webhook", "attempts", str(made["id"]), "--server", server)
+            [attempt] = until(lambda: installation.tree.run(*words)["attempts"], "the attempt to be noted")
+            tested = installation.tree.run("webhook", "test", str(made["id"]), "--server", server)
+
+        assert (attempt["status"], attempt["event"], attempt["answer"]) == (200, "MessageDelivered", "OK")
+        assert tested["delivered"] is True
+
+
+class TestDocumentedEvents:
+    def test_all_kinds_have_a_schema(self) -> None:
+        """The table of names and the table of schemas are the same events."""
+        assert {event_schema(kind)["title"] for kind in EventKind} == set(KIND_OF)
