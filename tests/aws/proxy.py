@@ -24,6 +24,7 @@ It runs in a thread of its own, so tests of any kind can use it::
 import asyncio
 import contextlib
 import enum
+import io
 import json
 import threading
 from collections import Counter
@@ -147,7 +148,8 @@ class Proxy:
         await site.start()
         self.endpoint = f"http://127.0.0.1:{runner.addresses[0][1]}"
         # No limits: a long poll takes its time, and a slow test is none of the proxy's business.
-        connector = aiohttp.TCPConnector(limit=0)
+        # No kept connections: the emulator closes one just when it is used again.
+        connector = aiohttp.TCPConnector(limit=0, force_close=True)
         async with aiohttp.ClientSession(
             connector=connector, timeout=aiohttp.ClientTimeout(total=None), auto_decompress=False
         ) as self._session:
@@ -209,7 +211,7 @@ class Proxy:
         headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOP_BY_HOP}
         url = URL(self._upstream + request.raw_path, encoded=True)
         async with self._session.request(
-            request.method, url, headers=headers, data=body, allow_redirects=False
+            request.method, url, headers=headers, data=io.BytesIO(body) if body else None, allow_redirects=False
         ) as answer:
             kept = {name: value for name, value in answer.headers.items() if name.lower() not in _HOP_BY_HOP}
             return web.Response(status=answer.status, headers=kept, body=await answer.read())

@@ -20,7 +20,9 @@ def adapters(
     with pytest.MonkeyPatch.context() as patched:
         for name, value in environment.items():
             patched.setenv(name, value)
-        for service in ("dynamodb", "sqs", "sqs_polls", "s3", "ssm", "cloudformation"):
-            assert getattr(clients, service)
-    yield clients, threads
+        clients = Clients(caller, CALLS, patience or Patience())
+        # All at once: a client that were made later would find what another block has put into the environment.
+        for name in (name for name, value in vars(Clients).items() if isinstance(value, property)):
+            getattr(clients, name)
+        yield clients, threads
     threads.close()

@@ -17,6 +17,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
 
+from shared.adapters.opening import close_stores, open_stores
+from shared.ports import Stores
+from shared.settings import Settings
 from standalone.demo.sending import API, NotSent
 from standalone.demo.tree import Tree
 from tests.e2e.internet import NETWORK, Internet
@@ -118,6 +121,15 @@ class Installation:
     def kill_part(self, name: str) -> None:
         """Kill -9 one part; the supervisor starts it again."""
         os.kill(until(lambda: self.part_pid(name), f"part {name} to run"), signal.SIGKILL)
+
+    @contextlib.contextmanager
+    def stores(self) -> Iterator[Stores]:
+        """Open the installation's stores in this process too."""
+        settings = Settings.from_env(self.tree.environment)
+        try:
+            yield open_stores(settings, caller="test")
+        finally:
+            close_stores()
 
     def published(self, domain: str = DOMAIN) -> dict[str, str]:
         """Return the DKIM records of a domain as TXT values by name."""

@@ -84,7 +84,7 @@ def stores_of(
         events=queue(names.events_queue, windows=Windows(windows.settle_s, windows.settle_s)),
         webhooks=queue(names.webhooks_queue),
         keyring=LateKeyring(partial(_keyring, settings, clients, names.secrets_path)),
-        uploads=S3Uploads(clients, threads, bucket=names.bodies_bucket, clock=clock),
+        uploads=S3Uploads(clients, calls, bucket=names.bodies_bucket, clock=clock),
     )
 
 
