@@ -56,9 +56,9 @@ async def check_store(settings: Settings) -> None:
         StorageUnavailable: it cannot be opened, or is of a newer version.
         InvalidValue: the master key is malformed or not this store's.
     """
-    from shared.adapters.embedded.opening import close_stores, open_stores
+    from shared.adapters.opening import close_stores, open_stores
 
-    stores = open_stores(settings)
+    stores = open_stores(settings, caller="node")
     try:
         if not await is_initialized(records=stores.records, keyring=stores.keyring):
             raise CannotStart(
@@ -94,13 +94,13 @@ def build_front(context: Context) -> "Front":
 def build_node_front(context: Context) -> "Front":
     """Return a node's HTTP application: health and figures, and no API behind them."""
     from shared.adapters.clock import utc_now
-    from shared.adapters.embedded.opening import open_stores
+    from shared.adapters.opening import open_stores
     from shared.store.directory import Directory
     from standalone.front import Front, nothing_else
     from standalone.health import Health
     from standalone.scrape import Sources
 
-    stores = open_stores(context.settings)
+    stores = open_stores(context.settings, caller="node")
     return Front(
         api=nothing_else,
         health=Health(stores.records, clock=utc_now),
