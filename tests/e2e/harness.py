@@ -166,6 +166,7 @@ class Mailing:
         self, installation: Installation, recipients: Sequence[str], *, repeat: bool, senders: int = 8
     ) -> None:
         self._installation = installation
+        self.size = len(recipients)
         self._repeat = repeat
         self._up = threading.Event()
         self._up.set()

@@ -8,7 +8,7 @@ that does neither needs no permission to read it.
 import base64
 from collections.abc import Callable
 
-from shared.adapters.aws.dynamodb import unavailable
+from shared.adapters.aws.calls import unavailable
 from shared.adapters.aws.session import Clients
 from shared.adapters.aws.verdicts import SDK_ERRORS, code_of
 from shared.adapters.keyring import KEY_BYTES, decoded_master_key

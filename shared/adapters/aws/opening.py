@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from shared.adapters.aws.bodies import DynamoDBAndS3Bodies
+from shared.adapters.aws.calls import Calls
 from shared.adapters.aws.dynamodb import DynamoDB
 from shared.adapters.aws.dynamodb_records import DynamoDBRecords
 from shared.adapters.aws.late_keyring import LateKeyring
@@ -70,11 +71,10 @@ def stores_of(
     """Return adapters with these names; nothing is asked from AWS yet."""
     # Spreads tries that met; nothing secret is drawn from it.
     rng = random.Random()  # noqa: S311
-    dynamodb = DynamoDB(clients, threads, patience, rng)
-    queue = partial(SQSQueue, clients, threads, patience=patience, rng=rng, windows=windows)
-    bodies = DynamoDBAndS3Bodies(
-        dynamodb, clients, threads, table=names.bodies_table, bucket=names.bodies_bucket, clock=clock
-    )
+    calls = Calls(threads, patience, rng)
+    dynamodb = DynamoDB(clients, calls)
+    queue = partial(SQSQueue, clients, calls, windows=windows)
+    bodies = DynamoDBAndS3Bodies(dynamodb, clients, table=names.bodies_table, bucket=names.bodies_bucket, clock=clock)
     return Stores(
         records=DynamoDBRecords(dynamodb, names.records_table, clock),
         bodies=bodies,
