@@ -15,8 +15,6 @@ def adapters(
 ) -> Iterator[tuple[Clients, Threads]]:
     """Give clients and threads; the SDK finds the emulator by the environment, as everywhere."""
     threads = Threads(caller)
-    clients = Clients(caller, CALLS, patience or Patience())
-    # All at once: a client keeps the place that the environment names when it is made.
     with pytest.MonkeyPatch.context() as patched:
         for name, value in environment.items():
             patched.setenv(name, value)
