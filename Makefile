@@ -137,5 +137,5 @@ docs: setup ## Write docs/settings.md again from the code
 
 .PHONY: clean
 clean: ## Remove .venv and everything that can be made again; ./data stays
-	rm -rf $(VENV) $(MINISTACK) $(SAM) build dist *.egg-info .ci/node .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(MINISTACK) $(SAM) .venv-*.lock .aws-sam build dist *.egg-info .ci/node .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
