@@ -152,6 +152,10 @@ def addresses(name: str, count: int, domain: str = "example.com") -> list[str]:
     return [f"{name}-{number}@{domain}" for number in range(count)]
 
 
+SENDERS = 8
+"""Requests that a mailing has under way at once."""
+
+
 class Mailing:
     """Sends one message to each of many recipients from several threads, through kills and restarts.
 
@@ -163,7 +167,7 @@ class Mailing:
     """
 
     def __init__(
-        self, installation: Installation, recipients: Sequence[str], *, repeat: bool, senders: int = 8
+        self, installation: Installation, recipients: Sequence[str], *, repeat: bool, senders: int = SENDERS
     ) -> None:
         self._installation = installation
         self.size = len(recipients)

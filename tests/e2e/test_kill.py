@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import Place
-from tests.e2e.harness import Installation, Mailing, addresses, running, unexplained, until
+from tests.e2e.harness import SENDERS, Installation, Mailing, addresses, running, unexplained, until
 
 KILLS = 3
 
@@ -39,7 +39,8 @@ class TestKillTree:
 
             installation.until_delivered(mailing.acknowledged)
 
-            assert len(mailing.acknowledged) > place.messages * 0.9
+            # A kill takes what was under way with it; those senders do not repeat.
+            assert len(mailing.acknowledged) >= place.messages - KILLS * SENDERS
             assert not unexplained(installation.internet, kills)
 
 
