@@ -89,6 +89,10 @@ demo: setup ## Show sending, delivery, tracking, bounces and webhooks on throw-a
 bench: setup ## Measure this machine and print tables
 	@exec bench/run.sh
 
+.PHONY: sizing
+sizing: setup ## Measure memory and disk, and write docs/sizing.md
+	$(BIN)/python bench/sizing.py
+
 # ---------------------------------------------------------------- AWS and its emulators
 
 .PHONY: deploy-local
