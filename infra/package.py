@@ -24,7 +24,7 @@ OURS = ("functions", "shared")
 ELSEWHERE = ("shared.adapters.embedded",)
 """Modules that a function imports only in the standalone shape."""
 
-OPENING_SECRETS = ("shared.adapters.aws.master_key", "shared.adapters.keyring")
+OPENING_SECRETS = ("shared.adapters.keyring",)
 """Modules that open stored secrets.  No function's role may read the master key: these and cryptography stay out."""
 
 WHEEL_NAMES = {"arm64": "aarch64", "x86_64": "x86_64"}

@@ -44,6 +44,9 @@ def requests_of(call: Call) -> Iterator[Request]:
     action = _action(call)
     for name in call.resources:
         yield Request(action, ARNS[call.service].format(name))
+        if call.service == "s3" and call.status == 404:
+            # Only who may list the bucket is told so; others get 403 (S3 API reference, GetObject).
+            yield Request("s3:ListBucket", ARNS["s3"].format(name.partition("/")[0]))
 
 
 def _writes(call: Call) -> Iterator[Request]:
