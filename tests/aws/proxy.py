@@ -165,12 +165,15 @@ class Proxy:
         body = await request.read()
         call = call_of(request.method, request.raw_path, request.headers, body)
         fault = self._fault_for(call)
-        if fault is None:
+        try:
+            if fault is not None:
+                return await self._disturbed(request, replace(call, fault=fault.kind.name), fault)
             answer = await self._forward(request, body)
-            self._note(replace(call, status=answer.status, answer=_bytes(answer)))
-            return answer
-        call = replace(call, fault=fault.kind.name)
-        return await self._disturbed(request, call, fault)
+        except aiohttp.ClientConnectionError:
+            # The emulator has gone, which callers see as it is.
+            return await self._silence(request, hang=False)
+        self._note(replace(call, status=answer.status, answer=_bytes(answer)))
+        return answer
 
     async def _disturbed(self, request: web.Request, call: Call, fault: Fault) -> web.StreamResponse:
         if fault.kind is Kind.PARTIAL:

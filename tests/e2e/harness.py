@@ -165,6 +165,7 @@ def addresses(name: str, count: int, domain: str = "example.com") -> list[str]:
 
 
 SENDERS = 8
+"""Requests that a mailing has under way at once."""
 
 
 class Mailing:

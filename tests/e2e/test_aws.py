@@ -80,6 +80,11 @@ class TestInitialize:
         """Whoever founds the installation has the file; another machine finds everything there, without secrets."""
         with running(tmp_path, **on_aws) as installation:
             first = installation.tree.secrets()
+            made = installation.tree.run(
+                *("credential", "create", "--server", first["server"]["permalink"], "--type", "API")
+            )
+            assert installation.send("x@example.com", key=made["key"])
+            assert installation.tree.run("status")["health"] == "OK"
             file = installation.tree.data_dir / "first-run.json"
             assert stat.S_IMODE(file.stat().st_mode) == 0o600
             again = installation.tree.run("initialize")

@@ -39,7 +39,7 @@ class TestKillTree:
 
             installation.until_delivered(mailing.acknowledged)
 
-            # Each kill cuts off at most what each sender was asking just then.
+            # A kill takes what was under way with it; those senders do not repeat.
             assert len(mailing.acknowledged) >= place.messages - KILLS * SENDERS
             assert not unexplained(installation.internet, kills)
 
