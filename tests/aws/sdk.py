@@ -15,12 +15,12 @@ def adapters(
 ) -> Iterator[tuple[Clients, Threads]]:
     """Give clients and threads; the SDK finds the emulator by the environment, as everywhere."""
     threads = Threads(caller)
+    clients = Clients(caller, CALLS, patience or Patience())
+    # All at once: a client keeps the place that the environment names when it is made.
     with pytest.MonkeyPatch.context() as patched:
         for name, value in environment.items():
             patched.setenv(name, value)
-        clients = Clients(caller, CALLS, patience or Patience())
-        # All at once: a client that were made later would find what another block has put into the environment.
-        for name in (name for name, value in vars(Clients).items() if isinstance(value, property)):
-            getattr(clients, name)
-        yield clients, threads
+        for service in ("dynamodb", "sqs", "sqs_polls", "s3", "s3_signing", "ssm", "cloudformation"):
+            assert getattr(clients, service)
+    yield clients, threads
     threads.close()

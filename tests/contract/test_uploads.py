@@ -10,7 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from boto3.session import Session
+from botocore.session import get_session
 
 from shared.adapters.aws.calls import Calls
 from shared.adapters.aws.s3_uploads import S3Uploads
@@ -170,9 +170,10 @@ class TestS3Uploads:
         """The global host answers with a redirect for some hours after a bucket was made, which breaks a PUT."""
         for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
             monkeypatch.delenv(name, raising=False)
-        for name, value in (("AWS_ACCESS_KEY_ID", "x"), ("AWS_SECRET_ACCESS_KEY", "y")):
+        usual = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y", "AWS_DEFAULT_REGION": "eu-central-1"}
+        for name, value in usual.items():
             monkeypatch.setenv(name, value)
-        monkeypatch.setattr("shared.adapters.aws.session._session", lambda: Session(region_name="eu-central-1"))
+        monkeypatch.setattr("shared.adapters.aws.session._session", get_session)
 
         url = Clients("api", 1, Patience()).s3_signing.generate_presigned_url(
             "put_object", {"Bucket": "bodies", "Key": "k"}
