@@ -119,6 +119,8 @@ def main() -> None:
     parser.add_argument("values", nargs="*", metavar="NAME=value")
     asked = parser.parse_intermixed_args()
     template = (FOLDER / asked.template).read_text(encoding="utf-8")
+    if wrong := [each for each in asked.values if "=" not in each]:
+        parser.error(f"{', '.join(wrong)}: a parameter is given as NAME=value")
     given = dict(each.split("=", 1) for each in asked.values)
 
     client = boto3.client("cloudformation")

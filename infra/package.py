@@ -163,11 +163,13 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--architecture", required=True, choices=[*WHEEL_NAMES, HOST])
     given = parser.parse_args(arguments)
     copy_modules(given.function, given.target)
-    pip = pip_command(given.function, given.target, python=given.python, architecture=given.architecture)
-    # Its own pip; S603 asks whether the words are ours, and they are.
-    failed = subprocess.run(pip, check=False).returncode  # noqa: S603
-    if failed:
-        return failed
+    # What links of mail lead to (pixel, redirect, unsubscribe) needs nothing beyond the standard library.
+    if (ROOT / "requirements" / f"{given.function}.txt").exists():
+        pip = pip_command(given.function, given.target, python=given.python, architecture=given.architecture)
+        # Its own pip; S603 asks whether the words are ours, and they are.
+        failed = subprocess.run(pip, check=False).returncode  # noqa: S603
+        if failed:
+            return failed
     remove_unused(given.target)
     if command := interpreter(given.python, given.architecture):
         compile_modules(given.target, command)

@@ -63,7 +63,7 @@ async def check_store(settings: Settings) -> None:
     """
     from shared.adapters.opening import close_stores, open_stores
 
-    stores = open_stores(settings)
+    stores = open_stores(settings, caller="node")
     try:
         if not await is_initialized(records=stores.records, keyring=stores.keyring):
             raise CannotStart(
@@ -119,7 +119,7 @@ def _tracking_front(context: Context, stores: Stores, clock: Clock) -> "Tracking
         trusted_proxies=settings.trusted_proxies,
     )
     hosts = TrackingHosts(TrackDomains(stores.records), settings, is_ours=functions.is_ours)
-    return TrackingFront(hosts, functions, hits)
+    return TrackingFront(hosts, functions, hits, settings.trusted_proxies)
 
 
 def build_node_front(context: Context) -> "Front":
@@ -131,7 +131,7 @@ def build_node_front(context: Context) -> "Front":
     from standalone.health import Health
     from standalone.scrape import Sources
 
-    stores = open_stores(context.settings)
+    stores = open_stores(context.settings, caller="node")
     return Front(
         api=nothing_else,
         health=Health(stores.records, clock=utc_now),

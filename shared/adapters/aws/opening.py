@@ -15,7 +15,6 @@ from shared.adapters.aws.calls import Calls
 from shared.adapters.aws.dynamodb import DynamoDB
 from shared.adapters.aws.dynamodb_records import DynamoDBRecords
 from shared.adapters.aws.late_keyring import LateKeyring
-from shared.adapters.aws.missing_queue import MissingQueue
 from shared.adapters.aws.s3_uploads import S3Uploads
 from shared.adapters.aws.session import Clients, Patience
 from shared.adapters.aws.sqs_queue import SQSQueue, Windows
@@ -81,10 +80,11 @@ def stores_of(
         records=DynamoDBRecords(dynamodb, names.records_table, clock),
         bodies=bodies,
         work={pool: queue(url) for pool, url in names.work_queues.items()},
-        events=queue(names.events_queue),
-        webhooks=queue(names.webhooks_queue) if names.webhooks_queue else MissingQueue("webhooks"),
+        # Nobody waits for an event to be sent but a worker with many messages in hand.
+        events=queue(names.events_queue, windows=Windows(windows.settle_s, windows.settle_s)),
+        webhooks=queue(names.webhooks_queue),
         keyring=LateKeyring(partial(_keyring, settings, clients, names.secrets_path)),
-        uploads=S3Uploads(clients, threads, bucket=names.bodies_bucket, clock=clock),
+        uploads=S3Uploads(clients, calls, bucket=names.bodies_bucket, clock=clock),
     )
 
 
