@@ -12,7 +12,7 @@ from collections.abc import Callable
 MUCH_PER_S = 50.0
 """Events a second that count as much: below it there is time for everything."""
 
-SHARE = 0.3
+SHARE = 0.2
 """Of one processor, for all consumers together."""
 
 MEMORY_S = 1.0
