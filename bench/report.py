@@ -18,6 +18,7 @@ import relay  # noqa: E402
 import signing  # noqa: E402
 import storage  # noqa: E402
 import tracking  # noqa: E402
+import webhooks  # noqa: E402
 
 PAGE = ROOT / "docs/performance.md"
 
@@ -48,6 +49,12 @@ Marking an HTML message in the node, and one hit of a function: token believed, 
 start is a fresh process until the first answer, keys read, above a bare interpreter; both from .pyc files.""",
     "parts": """\
 ## Parts""",
+    "webhooks": """\
+## Webhooks
+
+Receivers are small programs on the same machine. First, how long an event takes from its happening to a healthy
+endpoint, beside another healthy one and beside one that hangs. Then the relay, without endpoints and with five that are
+told of everything.""",
     "storage": """\
 ## Storage
 
@@ -64,6 +71,7 @@ def benchmarks(directory: Path) -> dict[str, Callable[[], str]]:
         "signing": signing.run,
         "tracking": tracking.run,
         "parts": lambda: parts.run(directory),
+        "webhooks": lambda: webhooks.run(directory),
         "storage": lambda: storage.run(directory),
     }
 

@@ -97,7 +97,9 @@ class Settings:
     )
     http_port: int = setting("8080", "Port of the API, health and metrics.", form.integer(0, 65535))
     public_url: str = setting("http://localhost:8080", "URL under which users reach the API.", form.URL)
-    trusted_proxies: tuple[Network, ...] = setting("", "Networks whose X-Forwarded-For counts.", form.NETWORKS)
+    trusted_proxies: tuple[Network, ...] = setting(
+        "", "Networks whose X-Forwarded-For and PROXY lines count.", form.NETWORKS
+    )
     edge_proxy: str = setting(
         "none",
         "What stands before the tracking functions on AWS: `cloudfront` makes its headers for host and client count.",
@@ -113,6 +115,12 @@ class Settings:
         "2587", "Port for submission with STARTTLS; 587 in production.", form.integer(0, 65535)
     )
     submissions_port: int = setting("2465", "Port for submission over TLS; 465 in production.", form.integer(0, 65535))
+    smtp_proxy_protocol: bool = setting(
+        "no",
+        "Whether connections of trusted proxies to the ports 25 and 587 begin with a PROXY line (version 1 or 2)."
+        " Then they must.",
+        form.YES_NO,
+    )
     tls_cert: Path | None = setting(
         "",
         "Certificate chain for SMTP (PEM), read again when it changes. Empty: self-signed, made once.",
@@ -296,6 +304,11 @@ RULES = (
     *(
         _ports_differ(*pair)
         for pair in combinations(("http_port", "smtp_port", "submission_port", "submissions_port"), 2)
+    ),
+    Rule(
+        ("smtp_proxy_protocol", "trusted_proxies"),
+        lambda settings: bool(settings.trusted_proxies) or not settings.smtp_proxy_protocol,
+        "EDGEPOST_SMTP_PROXY_PROTOCOL needs EDGEPOST_TRUSTED_PROXIES: it says whose lines count",
     ),
     Rule(
         ("tls_cert", "tls_key"),

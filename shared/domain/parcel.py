@@ -53,7 +53,6 @@ class Parcel:
                 "attempt": self.attempt,
                 "notices": [notice.to_document() for notice in self.notices],
             },
-            ensure_ascii=False,
             separators=(",", ":"),
         )
 
@@ -91,7 +90,7 @@ def pack(notices: Sequence[Notice], endpoint_id: EndpointId, *, again_at: dateti
     some: list[Notice] = []
     size = 0
     for notice in notices:
-        length = len(json.dumps(notice.to_document(), ensure_ascii=False).encode("utf-8", "replace"))
+        length = len(json.dumps(notice.to_document()))  # ASCII: a byte each
         if some and (len(some) == MAX_NOTICES or size + length > MAX_BYTES):
             yield _parcel(some, endpoint_id, again_at)
             some, size = [], 0

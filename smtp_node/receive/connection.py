@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 from aiosmtpd.smtp import SMTP
 
 from smtp_node.receive import replies
-from smtp_node.receive.gate import Client, client_at
+from smtp_node.receive.gate import Client, client_at, client_behind_proxy, is_in
 from smtp_node.receive.house import House
 from smtp_node.receive.inflow import ClientGone, Inflow
 from smtp_node.receive.limits import Door
@@ -32,6 +32,7 @@ from smtp_node.receive.metering import (
     TLS_CONNECTIONS,
 )
 from smtp_node.receive.patience import Patience
+from smtp_node.receive.proxy_line import BadProxyLine, read_proxy_line
 from smtp_node.receive.replies import Reply
 
 log = logging.getLogger(__name__)
@@ -106,7 +107,7 @@ class Connection(SMTP):
 
     async def _handle_client(self) -> None:
         try:
-            if self.client is not None or self._enter_from_clear():
+            if self.client is not None or await self._enter_from_clear():
                 await self._serve()
         except ClientGone:
             # Nothing for anybody to look at: probes and phones in tunnels do this all day.
@@ -119,12 +120,11 @@ class Connection(SMTP):
         """Talk to the client until one side has said the last word."""
         raise NotImplementedError
 
-    def enter(self, host: str) -> Reply | None:
+    def enter(self, client: Client) -> Reply | None:
         """Count this connection in; or, if a limit forbids that, return what the client should hear.
 
         Each connection that was counted in must ``leave``.
         """
-        client = client_at(host)
         if refusal := self.house.gate.refusal(client):
             self.house.meter.count(REFUSED_CONNECTIONS, reason=refusal)
             return replies.TOO_MANY_CONNECTIONS if refusal == "client" else replies.TOO_BUSY
@@ -143,15 +143,36 @@ class Connection(SMTP):
             self.house.gate.leave(self.client)
             self.house.sessions.discard(self)
 
-    def _enter_from_clear(self) -> bool:
+    async def _enter_from_clear(self) -> bool:
         assert self.transport is not None  # noqa: S101 - set before this task was made
         peer = self.transport.get_extra_info("peername")
         if not peer:
             return False  # gone before we looked
-        refusal = self.enter(peer[0])
+        client: Client | None = client_at(peer[0])
+        if client is not None and is_in(client, self.limits.proxies):
+            client = await self._named_by_proxy(client)
+        if client is None:
+            return False
+        refusal = self.enter(client)
         if refusal is not None:
             _stream(self.transport).write(refusal.raw)
         return refusal is None
+
+    async def _named_by_proxy(self, proxy: Client) -> Client | None:
+        """Return the client that the proxy names, or the proxy itself; None if it says something else."""
+        self.house.sessions.add(self)  # so that a shutdown finds it
+        self.expect_within(self.limits.handshake, replies.TOO_SLOW)
+        try:
+            address = await read_proxy_line(self.inflow.exactly)
+        except BadProxyLine as exc:
+            log.warning("proxy_line_refused", extra={"proxy": proxy.address, "reason": str(exc)})
+            self.client_error("proxy")
+            self.hang_up(replies.BAD_PROXY_LINE)
+            return None
+        finally:
+            self.house.sessions.discard(self)
+        self.expect_within(self.limits.idle)
+        return proxy if address is None else client_behind_proxy(address)
 
     # --- Answering
 

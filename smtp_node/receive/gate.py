@@ -1,8 +1,11 @@
 """Who may connect, try a key, or hold memory: counters with a bound of their own."""
 
 from collections import Counter, OrderedDict
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from ipaddress import IPv6Address, ip_address
+
+from shared.settings import Network
 
 MAX_THROTTLED_CLIENTS = 10_000
 
@@ -30,6 +33,17 @@ def client_at(host: str) -> Client:
         network = str(IPv6Address(int(address) >> 64 << 64)) + "/64"
         return Client(str(address), network, address.is_loopback)
     return Client(str(address), str(address), address.is_loopback)
+
+
+def client_behind_proxy(address: str) -> Client:
+    """Return the client that a proxy names; never as one on this machine, whatever address that is."""
+    return replace(client_at(address), loopback=False)
+
+
+def is_in(client: Client, networks: Sequence[Network]) -> bool:
+    """Whether the client's address is in one of the networks."""
+    address = ip_address(client.address)
+    return any(address.version == network.version and address in network for network in networks)
 
 
 class ConnectionGate:

@@ -57,6 +57,21 @@ class Inflow:
             raise LineTooLong
         return line
 
+    async def exactly(self, count: int) -> bytes:
+        """Return so many bytes.
+
+        Raises:
+            ClientGone: the connection broke or ended before.
+        """
+        while len(self._ahead) < count:
+            piece = await self._read()
+            if not piece:
+                raise ClientGone
+            self._ahead += piece
+        taken = bytes(self._ahead[:count])
+        del self._ahead[:count]
+        return taken
+
     async def piece(self) -> bytes:
         """Return some bytes of a message.
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 from enum import StrEnum
 
 from shared.domain.submission import MAX_RECIPIENTS
-from shared.settings import Settings
+from shared.settings import Network, Settings
 
 MB = 1024 * 1024
 
@@ -34,6 +34,9 @@ class ReceiveLimits:
     max_connections: int = 1000
     max_connections_per_client: int = 50
     """By address, for IPv6 by /64 network; loopback may hold all."""
+
+    proxies: tuple[Network, ...] = ()
+    """Whose connections must begin with a PROXY header; empty: nobody's."""
 
     clear_auth_on_loopback: bool = False
     """Offer AUTH without TLS to clients on this machine."""
@@ -93,4 +96,5 @@ class ReceiveLimits:
             max_connections=settings.max_connections,
             max_connections_per_client=settings.max_connections_per_client,
             clear_auth_on_loopback=settings.clear_auth_on_loopback,
+            proxies=settings.trusted_proxies if settings.smtp_proxy_protocol else (),
         )

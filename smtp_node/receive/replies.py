@@ -56,6 +56,7 @@ EHLO_FIRST = Reply(503, "5.5.1", "EHLO first please")
 NESTED_MAIL = Reply(503, "5.5.1", "MAIL FROM was already given")
 MAIL_FIRST = Reply(503, "5.5.1", "EHLO/HELO and MAIL FROM first please")
 RECIPIENT_FIRST = Reply(503, "5.5.1", "HELO/EHLO, MAIL FROM and RCPT TO before sending data")
+BAD_PROXY_LINE = Reply(502, "5.5.1", "Proxy Error")
 NOT_SMTP = Reply(502, "5.5.1", "This is not a web server")
 
 # --- Addresses and parameters

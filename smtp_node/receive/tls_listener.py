@@ -10,6 +10,7 @@ import socket
 from collections.abc import Callable
 
 from smtp_node.receive.connection import LINGER_S, Connection
+from smtp_node.receive.gate import client_at
 from smtp_node.receive.house import House
 from smtp_node.receive.metering import TLS_CONNECTIONS
 
@@ -50,7 +51,7 @@ class TLSListener:
 
     async def _admit(self, accepted: socket.socket, host: str) -> None:
         connection = self._make()
-        if connection.enter(host) is not None:
+        if connection.enter(client_at(host)) is not None:
             # There is no way to say 421 before the handshake, and that is what would cost.
             accepted.close()
             return

@@ -28,6 +28,7 @@ VIOLATIONS = {
     "aiosmtpd lives in smtp_node.receive": ("smtp_node/h.py", "import aiosmtpd.smtp"),
     "aiosmtplib lives in smtp_node.deliver": ("smtp_node/receive/i.py", "import aiosmtplib"),
     "dkimpy lives in smtp_node.authentication; the demo verifies with it": ("shared/domain/j.py", "import dkim"),
+    "pyspf and publicsuffixlist live in smtp_node.authentication": ("smtp_node/receive/n.py", "import spf"),
     "dnspython lives in shared.adapters; the demo serves a zone with it": ("smtp_node/k.py", "import dns.resolver"),
     "The AWS libraries live in shared.adapters.aws": ("shared/adapters/l.py", "import boto3"),
     "Powertools for AWS Lambda live in functions.telemetry and functions.batch": (

@@ -1,4 +1,4 @@
-"""The adapters' clients and threads, pointed at an emulator for the length of a block."""
+"""The adapters' clients and threads, pointed at an emulator or at a proxy before it."""
 
 import contextlib
 from collections.abc import Iterator, Mapping
@@ -18,5 +18,9 @@ def adapters(
     with pytest.MonkeyPatch.context() as patched:
         for name, value in environment.items():
             patched.setenv(name, value)
-        yield Clients(caller, CALLS, patience or Patience()), threads
+        clients = Clients(caller, CALLS, patience or Patience())
+        # All at once: a client that were made later would find what another block has put into the environment.
+        for name in (name for name, value in vars(Clients).items() if isinstance(value, property)):
+            getattr(clients, name)
+        yield clients, threads
     threads.close()

@@ -1,0 +1,87 @@
+"""All checks of one incoming mail: SPF, DKIM, ARC, DMARC, and the field that states them.
+
+pyspf blocks and hashes take time, so all of it runs in a thread; what is asked of the DNS
+comes back to the node's resolver.  A mail is never refused for want of an answer: what could
+not be found out is stated as such.
+"""
+
+import asyncio
+import logging
+from dataclasses import dataclass
+
+from shared.domain.errors import MalformedMessage
+from shared.domain.headers import split_head
+from shared.network import Resolver
+from smtp_node.authentication.chain import check_chain
+from smtp_node.authentication.digests import Digests
+from smtp_node.authentication.dmarc import check_dmarc
+from smtp_node.authentication.lookups import BUDGET_S, Lookups
+from smtp_node.authentication.results import ARCResult, Results, SPFResult, Verdict, without_forged
+from smtp_node.authentication.spf import check_spf
+from smtp_node.authentication.verify import check_signatures
+
+log = logging.getLogger(__name__)
+
+MAX_CHECKED_BYTES = 26_214_400
+"""Larger mail is taken unchecked: canonical forms are copies of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """Where a mail came from, as far as the session knows."""
+
+    address: str
+    """Of the client."""
+
+    helo: str
+    mail_from: str
+    """Empty for bounces."""
+
+
+class Authentication:
+    """Checks mail for one node.
+
+    Args:
+        resolver: answers all questions.
+        authserv_id: our name in Authentication-Results (RFC 8601 §2.5).
+        budget_s: how long the look-ups for one mail may take.
+    """
+
+    def __init__(self, resolver: Resolver, authserv_id: str, *, budget_s: float = BUDGET_S) -> None:
+        self._resolver = resolver
+        self._authserv_id = authserv_id
+        self._budget_s = budget_s
+
+    async def check(self, raw: bytes, envelope: Envelope) -> Results:
+        """Return what the checks found; never fails because of the mail."""
+        lookups = Lookups(self._resolver, asyncio.get_running_loop(), budget_s=self._budget_s)
+        return await asyncio.to_thread(_check, raw, envelope, lookups)
+
+    async def stated(self, raw: bytes, envelope: Envelope) -> tuple[bytes, Results]:
+        """Return the mail with our Authentication-Results on top and without forged ones, and what it says.
+
+        Raises:
+            MalformedMessage: the head cannot be split.
+        """
+        results = await self.check(raw, envelope)
+        clean = without_forged(raw, split_head(raw), self._authserv_id)
+        return results.to_field(self._authserv_id) + clean, results
+
+
+def _check(raw: bytes, envelope: Envelope, lookups: Lookups) -> Results:
+    try:
+        head = split_head(raw)
+    except MalformedMessage:
+        return Results(spf=_spf(envelope, lookups))
+    spf = _spf(envelope, lookups)
+    if len(raw) > MAX_CHECKED_BYTES:
+        log.info("mail_too_large_to_check", extra={"size_bytes": len(raw)})
+        return Results(spf, dmarc=check_dmarc(head, spf, (), lookups), arc=ARCResult(Verdict.NONE))
+    digests = Digests(raw, head)
+    signatures = check_signatures(head, digests, lookups)
+    dmarc = check_dmarc(head, spf, signatures, lookups)
+    return Results(spf, signatures, dmarc, check_chain(head, digests, lookups))
+
+
+def _spf(envelope: Envelope, lookups: Lookups) -> SPFResult:
+    return check_spf(envelope.address, envelope.helo, envelope.mail_from, lookups)
