@@ -9,7 +9,7 @@ else, whether the message is tracked or not.
 import re
 from binascii import Error, a2b_base64, a2b_qp
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 from shared.domain.mime_reading import Leaf, leaves
@@ -133,7 +133,7 @@ class _Work:
 
     marking: Marking | None
     links: int = 0
-    pixel_is_there: bool = field(default=False)
+    pixel_is_there: bool = False
 
     def edits_of(self, leaf: Leaf) -> Callable[[Text], list[Edit]] | None:
         match leaf.content_type:
