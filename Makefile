@@ -89,6 +89,10 @@ demo: setup ## Show sending, delivery, tracking, bounces and webhooks on throw-a
 bench: setup ## Measure this machine and print tables
 	@exec bench/run.sh
 
+.PHONY: sizing
+sizing: setup ## Measure memory and disk, and write docs/sizing.md
+	$(BIN)/python bench/sizing.py
+
 # ---------------------------------------------------------------- AWS and its emulators
 
 .PHONY: deploy-local
@@ -132,8 +136,9 @@ format: $(DEV_STAMP) ## Bring the code into form and fix what can be fixed safel
 	$(BIN)/ruff format .
 
 .PHONY: docs
-docs: setup ## Write docs/settings.md again from the code
+docs: setup ## Write the pages that are made from the code again: settings, events
 	$(BIN)/python docs/make_settings.py
+	$(BIN)/python docs/make_events.py
 
 .PHONY: clean
 clean: ## Remove .venv and everything that can be made again; ./data stays

@@ -51,6 +51,10 @@ def create(
             rng=tools.rng,
             now=tools.now(),
         )
+        if dialect is Dialect.POSTAL:
+            # Its receiver may ask for the key before the first event comes.
+            async with tools.requests() as requests:
+                await requests.postal_signer()
         return Answer({"id": made.endpoint.id, "secret": made.secret}, said=KEEP_IT)
 
     run(work, as_json=as_json)
@@ -202,6 +206,54 @@ def attempts(
             found, cursor = await Parcels(tools.stores.records).attempts(endpoint.server_id, endpoint.id, cursor)
             some += found
         return Answer({"attempts": [attempt_document(each) for each in islice(some, limit)]})
+
+    run(work, as_json=as_json)
+
+
+@commands.command()
+def replay(
+    endpoint_id: EndpointNumber,
+    server: InServer,
+    *,
+    since: Annotated[str, typer.Option("--since", help="From here on: 2h, 3d, or a moment with its zone.")] = "24h",
+    until: Annotated[str, typer.Option("--until", help="Up to here; now if not given.")] = "",
+    events: Annotated[str, Events] = "",
+    event_id: Annotated[list[str] | None, typer.Option("--event-id", help="Only this one; may be repeated.")] = None,
+    message: Annotated[int, typer.Option("--message", help="Only of this message.", metavar="ID")] = 0,
+    as_json: AsJSON = False,
+) -> None:
+    """Send once more what the event log has, with the ids of the first time."""
+
+    async def work(tools: "Tools") -> Answer:
+        from cli.moments import moment
+        from shared.domain.event_names import kind_named
+        from shared.flow.hand_on import HandingOn
+        from shared.flow.replay import Wanted
+        from shared.flow.replay import replay as send_again
+        from shared.store.directory import Directory
+        from shared.store.endpoints import Endpoints
+        from shared.store.event_log import EventLog
+        from shared.store.messages import Messages
+
+        records, now = tools.stores.records, tools.now()
+        owner = await _server(server, tools)
+        number = await send_again(
+            Wanted(
+                since=moment(since, now),
+                until=moment(until, now) if until else now,
+                kinds=frozenset(kind_named(each) for each in _names(events)),
+                event_ids=frozenset(event_id or ()),
+                message_id=message,
+            ),
+            endpoint=await _endpoint(endpoint_id, server, tools),
+            server=owner,
+            log=EventLog(records, kept=tools.settings.event_retention),
+            using=HandingOn(
+                Endpoints(records), Directory(records, clock=tools.clock), Messages(records), tools.stores.webhooks
+            ),
+            now=now,
+        )
+        return Answer({"replayed": number})
 
     run(work, as_json=as_json)
 

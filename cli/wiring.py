@@ -74,7 +74,7 @@ class Tools:
         """Return where the keys of tokens lie."""
         from shared.adapters.token_keys import open_token_keys
 
-        return open_token_keys(self.settings)
+        return open_token_keys(self.settings, caller="cli")
 
 
 @contextlib.asynccontextmanager
@@ -119,10 +119,12 @@ async def first_run(tools: Tools) -> "FirstRun":
     from shared.adapters.first_run_file import FirstRunFile
     from shared.adapters.opening import found_installation
     from shared.flow.initialize import initialize
+    from shared.flow.token_keys import ensure_keys
 
     # The secrets are written here, whichever backend holds the rest.
     check_writable(tools.settings.data_dir)
     found_installation(tools.settings, caller="cli")
+    ensure_keys(tools.token_keys(), tools.rng.randbytes)
     file = FirstRunFile(tools.settings.data_dir)
     async with file.locked():
         return await initialize(

@@ -36,12 +36,14 @@ start_ministack() {
   make --silent .venv-ministack/.installed
   note "starting MiniStack at $AWS_ENDPOINT_URL; its log is $state/log"
   mkdir -p "$state"
-  # Functions run in its environment: with the caller's EDGEPOST_… variables they would not start.  Its own endpoint is
-  # what they call.  It saves its state when it is stopped, not when it is killed.
-  env --unset=AWS_ENDPOINT_URL $(compgen -e | sed -n 's/^EDGEPOST_/--unset=&/p') \
-    BIND_HOST=127.0.0.1 GATEWAY_PORT="$port" LAMBDA_EXECUTOR=local ACCOUNT_ID=000000000000 \
-    PERSIST_STATE=1 STATE_DIR="$state/state" S3_PERSIST=1 S3_DATA_DIR="$state/s3" \
-    nohup .venv-ministack/bin/ministack >"$state/log" 2>&1 </dev/null &
+  (
+    # Functions run in its environment: with the caller's EDGEPOST_… variables they would not start.  They call
+    # MiniStack itself, or what FUNCTIONS_ENDPOINT_URL names.  It saves its state when it is stopped, not when killed.
+    for name in $(compgen -e | grep '^EDGEPOST_' || true); do unset "$name"; done
+    export AWS_ENDPOINT_URL=${FUNCTIONS_ENDPOINT_URL:-} BIND_HOST=127.0.0.1 GATEWAY_PORT="$port" LAMBDA_EXECUTOR=local \
+      PERSIST_STATE=1 STATE_DIR="$state/state" S3_PERSIST=1 S3_DATA_DIR="$state/s3"
+    exec nohup .venv-ministack/bin/ministack
+  ) >"$state/log" 2>&1 </dev/null &
   echo $! >"$state/pid"
   local tries
   for ((tries = 0; tries < 120; tries++)); do

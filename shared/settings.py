@@ -100,6 +100,11 @@ class Settings:
     trusted_proxies: tuple[Network, ...] = setting(
         "", "Networks whose X-Forwarded-For and PROXY lines count.", form.NETWORKS
     )
+    edge_proxy: str = setting(
+        "none",
+        "What stands before the tracking functions on AWS: `cloudfront` makes its headers for host and client count.",
+        form.one_of("none", "cloudfront"),
+    )
     admin_token: str = setting("", "Bearer token of the management API. Empty: made at first start.", form.TOKEN)
     metrics_token: str = setting("", "Bearer token of `/metrics`. Empty: made at first start.", form.TOKEN)
 

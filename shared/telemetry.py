@@ -23,7 +23,7 @@ SECRET_NAMES = ("authorization", "key", "password", "secret", "token")
 MAX_TEXT = 8_000
 """Longest text of one field, in characters; a peer decides how long some of them are."""
 
-NOISY_LOGGERS = ("asyncio", "botocore", "httpx", "mail.log", "urllib3", "uvicorn")
+NOISY_LOGGERS = ("asyncio", "botocore", "httpx", "mail.log", "pynamodb", "urllib3", "uvicorn")
 """These report each request or resolver step at info: a line per state change is ours to write."""
 
 _PLUMBING = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message", "taskName"}

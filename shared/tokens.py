@@ -118,6 +118,10 @@ class Tokens:
         self._keys = {key_id: _Key(key) for key_id, key in keys.keys.items()}
         self._current = keys.current
 
+    def knows(self, key_id: str) -> bool:
+        """Tell whether a key is among these."""
+        return key_id in self._keys
+
     def make(self, kind: str, host: str, named: Named) -> str:
         """Return a token for a URL path: letters, digits, ``-`` and ``_``.
 

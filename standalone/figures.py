@@ -77,6 +77,7 @@ _DECLARED = (
     # --- HTTP
     _counter("edgepost_http_requests_total", "HTTP requests answered.", "area", "status"),
     _seconds("edgepost_http_request_seconds", "Time to answer an HTTP request.", "area"),
+    _counter("edgepost_tracking_hits_total", "Opens, clicks and unsubscriptions, by what became of them.", "result"),
     # --- Functions run by standalone
     _counter("edgepost_function_runs_total", "Runs of a function, by whether it failed.", "function", "result"),
     _counter("edgepost_function_records_total", "Queue messages given to a function, by result.", "function", "result"),

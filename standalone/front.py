@@ -1,4 +1,4 @@
-"""What stands before the API in the HTTP part: health, readiness and figures; all else is the API's."""
+"""What stands before the API in the HTTP part: links, health, readiness and figures; all else is the API's."""
 
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -19,6 +19,7 @@ from shared.store.directory import Directory
 from shared.telemetry import Meter
 from standalone.health import Health
 from standalone.scrape import CONTENT_TYPE, Sources, scrape
+from standalone.tracking_front import TLS_ASK, TrackingFront
 
 # Any: the ASGI specification leaves the values of these to each kind of message.
 Scope: TypeAlias = MutableMapping[str, Any]
@@ -45,12 +46,21 @@ class Front:
     sources: Sources
     meter: Meter
     version: str
+    tracking: TrackingFront | None = None
+    """None on a node that serves no links."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or pass on the lifespan."""
         if scope["type"] != "http":
             await self.api(scope, receive, send)
             return
+        if self.tracking is not None:
+            if await self.tracking.serves(scope):
+                await self._measured(self.tracking.functions, "tracking", scope, receive, send)
+                return
+            if scope["path"] == TLS_ASK:
+                await (await self.tracking.tls_ask(scope))(scope, receive, send)
+                return
         own: dict[str, Callable[[Headers], Awaitable[Response]]] = {
             "/health": self._health,
             "/readyz": self._readiness,
@@ -58,7 +68,8 @@ class Front:
         }
         answer = own.get(scope["path"])
         if answer is None:
-            await self._measured(scope, receive, send)
+            area = next((name for prefix, name in AREAS.items() if scope["path"].startswith(prefix)), "other")
+            await self._measured(self.api, area, scope, receive, send)
         elif scope["method"] in ("GET", "HEAD"):
             await (await answer(Headers(scope=scope)))(scope, receive, send)
         else:
@@ -89,9 +100,8 @@ class Front:
         server = ServerId(found[0].server.id)
         return Response(await scrape(self.sources, server=server), media_type=CONTENT_TYPE)
 
-    async def _measured(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let the API answer, and note how long it took and with which class of status."""
-        area = next((name for prefix, name in AREAS.items() if scope["path"].startswith(prefix)), "other")
+    async def _measured(self, app: ASGIApp, area: str, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let an application answer, and note how long it took and with which class of status."""
         began = time.perf_counter()
         status = 500
 
@@ -102,7 +112,7 @@ class Front:
             await send(message)
 
         try:
-            await self.api(scope, receive, noting)
+            await app(scope, receive, noting)
         finally:
             self.meter.count("edgepost_http_requests_total", area=area, status=f"{status // 100}xx")
             self.meter.observe("edgepost_http_request_seconds", time.perf_counter() - began, area=area)

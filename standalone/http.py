@@ -28,6 +28,8 @@ async def serve_front(front: Front, context: Context) -> None:
     """Serve the application on the part's sockets, like ``run``."""
     server = _Server(_configuration(front), context)
     await server.serve(sockets=[*context.listening["http"]])
+    if front.tracking is not None:
+        await front.tracking.finish()
 
 
 def _configuration(front: Front) -> uvicorn.Config:

@@ -1,9 +1,10 @@
 """Events as AWS would send them, so that a function cannot tell where it runs.
 
-Forms: "Using Lambda with Amazon SQS" and "Invoke a Lambda function on a
-schedule" in the AWS Lambda developer guide.
+Forms: "Using Lambda with Amazon SQS", "Invoke a Lambda function on a schedule"
+and "Invoking function URLs" in the AWS Lambda developer guide.
 """
 
+import base64
 import hashlib
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -62,6 +63,44 @@ def _sqs_record(queue: str, message: Received, received_at: datetime) -> dict[st
         "eventSource": "aws:sqs",
         "eventSourceARN": f"arn:aws:sqs:{REGION}:{ACCOUNT}:{queue}",
         "awsRegion": REGION,
+    }
+
+
+def function_url_event(
+    method: str, path: str, query: str, headers: Mapping[str, str], body: bytes, *, source_ip: str, at: datetime
+) -> dict[str, Any]:
+    """Return the event of an HTTP request to a function URL (payload 2.0).
+
+    Args:
+        method: of the request.
+        path: as sent, before the ``?``.
+        query: as sent, after it.
+        headers: names in lower case, repeated ones joined by commas.
+        body: of the request.
+        source_ip: of the client, after trusted proxies.
+        at: when it came.
+    """
+    http = {
+        "method": method,
+        "path": path,
+        "protocol": "HTTP/1.1",
+        "sourceIp": source_ip,
+        "userAgent": headers.get("user-agent", ""),
+    }
+    return {
+        "version": "2.0",
+        "routeKey": "$default",
+        "rawPath": path,
+        "rawQueryString": query,
+        "headers": dict(headers),
+        "requestContext": {
+            "accountId": ACCOUNT,
+            "http": http,
+            "requestId": str(uuid.uuid4()),
+            "timeEpoch": int(_milliseconds(at)),
+        },
+        "body": base64.b64encode(body).decode(),
+        "isBase64Encoded": True,
     }
 
 

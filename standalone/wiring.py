@@ -1,5 +1,6 @@
 """Builds what the parts of standalone need, on the configured backend."""
 
+import os
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -8,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
 from shared.flow.initialize import FirstRun, initialize, is_initialized
-from shared.ports import Clock, Queue
+from shared.ports import Clock, Queue, Stores
 from shared.settings import Settings
 from standalone.lambda_events import Handler
 from standalone.parts import Context
@@ -16,6 +17,7 @@ from standalone.starting import CannotStart
 
 if TYPE_CHECKING:
     from standalone.front import Front
+    from standalone.tracking_front import TrackingFront
 
 PRUNED_AT_ONCE = 10_000
 
@@ -25,15 +27,18 @@ async def first_run(settings: Settings) -> FirstRun:
 
     Raises:
         StorageUnavailable: the database cannot be opened, or is of a newer version.
-        InvalidValue: the master key is malformed or not this store's.
+        InvalidValue: the master key is malformed or not this store's, or the token keys are none.
     """
     from shared.adapters.clock import utc_now
     from shared.adapters.first_run_file import FirstRunFile
     from shared.adapters.opening import close_stores, found_installation, open_stores
+    from shared.adapters.token_keys import open_token_keys
+    from shared.flow.token_keys import ensure_keys
 
     stores = open_stores(settings, caller="cli")
     try:
         found_installation(settings, caller="cli")
+        ensure_keys(open_token_keys(settings, caller="cli"), os.urandom)
         file = FirstRunFile(settings.data_dir)
         async with file.locked():
             return await initialize(
@@ -58,7 +63,7 @@ async def check_store(settings: Settings) -> None:
     """
     from shared.adapters.opening import close_stores, open_stores
 
-    stores = open_stores(settings)
+    stores = open_stores(settings, caller="node")
     try:
         if not await is_initialized(records=stores.records, keyring=stores.keyring):
             raise CannotStart(
@@ -90,7 +95,31 @@ def build_front(context: Context) -> "Front":
         sources=Sources(context.run_dir, queues),
         meter=context.meter,
         version=edgepost_version(),
+        tracking=_tracking_front(context, made.stores, made.clock),
     )
+
+
+def _tracking_front(context: Context, stores: Stores, clock: Clock) -> "TrackingFront":
+    from shared.adapters.token_keys import open_token_keys
+    from shared.flow.token_keys import TokenSource
+    from shared.store.suspended import Suspended
+    from shared.store.track_domains import TrackDomains
+    from standalone.hit_queue import HitQueue
+    from standalone.lambda_http import LambdaHTTP
+    from standalone.tracking_front import TrackingFront
+    from standalone.tracking_hosts import TrackingHosts
+
+    settings = context.settings
+    hits = HitQueue(stores.events, context.meter)
+    functions = LambdaHTTP(
+        source=TokenSource(open_token_keys(settings, caller="http"), clock=clock, random_bytes=os.urandom),
+        suspended=Suspended(stores.records),
+        hits=hits,
+        clock=clock,
+        trusted_proxies=settings.trusted_proxies,
+    )
+    hosts = TrackingHosts(TrackDomains(stores.records), settings, is_ours=functions.is_ours)
+    return TrackingFront(hosts, functions, hits)
 
 
 def build_node_front(context: Context) -> "Front":
@@ -102,7 +131,7 @@ def build_node_front(context: Context) -> "Front":
     from standalone.health import Health
     from standalone.scrape import Sources
 
-    stores = open_stores(context.settings)
+    stores = open_stores(context.settings, caller="node")
     return Front(
         api=nothing_else,
         health=Health(stores.records, clock=utc_now),

@@ -10,11 +10,13 @@ from functions.api.services import Services
 from functions.api.uploaded import uploadable
 from functions.api.v1_messages import show_deliveries, show_message
 from functions.api.v1_send import send_message, send_raw
+from functions.api.v2_events import events_router
 from functions.api.v2_uploads import uploads_router
 
 METHODS = ["GET", "POST", "PUT", "PATCH"]
 """Postal takes each call by any of them (config/routes.rb)."""
 
+OPENAPI = "/api/v2/openapi.json"
 MAX_V2_BODY_BYTES = 1_000_000
 
 V1: dict[str, Step] = {
@@ -31,12 +33,13 @@ def build_app(services: Services) -> FastAPI:
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
     # The v1 calls are Postal's and documented there; the OpenAPI document is that of the v2 API.
     # A redirect to the path without its last slash would go to the host that the request names.
-    app = FastAPI(title="Edgepost", openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
+    app = FastAPI(title="Edgepost", openapi_url=OPENAPI, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.add_exception_handler(Exception, unexpected)
     for path, step in V1.items():
         answer = endpoint(step, services)
         for spelling in (path, f"{path}/"):  # Rails takes both.
             app.add_api_route(spelling, answer, methods=METHODS, include_in_schema=False, response_model=None)
     app.include_router(uploads_router(services))
+    app.include_router(events_router(services))
     app.add_middleware(BodyLimit, path="/api/v2/", but="/api/v2/uploads/", max_bytes=MAX_V2_BODY_BYTES)
     return app

@@ -5,34 +5,17 @@ message of 25 MB is 35 MB of JSON.  The client asks here for a place, puts its
 JSON there, and posts ``{"upload": "<id>"}`` to the v1 call (``functions.api.uploaded``).
 """
 
-import logging
-from collections.abc import AsyncIterator, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, HTTPException, Request, Response, Security
-from fastapi.security import APIKeyHeader
+from fastapi import APIRouter, Depends, Request, Response
 
-from functions.api.errors import RETRY_AFTER_S, refusal
 from functions.api.schemas.uploads import NewUpload, UploadPlace
 from functions.api.services import Services
+from functions.api.v2_door import server_key, tenant_of, told
 from shared.domain import errors
-from shared.domain.tenancy import CredentialType, Server
+from shared.domain.tenancy import Server
 from shared.domain.upload import new_upload
-from shared.flow.authenticate import authenticate
-
-log = logging.getLogger(__name__)
-
-STATUSES: Mapping[type[errors.MailError], int] = {
-    errors.BadCredentials: 401,
-    errors.ServerSuspended: 403,
-    errors.NotFound: 404,
-    errors.MessageTooLarge: 413,
-    errors.InvalidValue: 422,
-}
-"""HTTP status by error; any other is temporary."""
-
-_KEY = APIKeyHeader(name="X-Server-API-Key", description="Key of an API credential.")
 
 
 def uploads_router(services: Services) -> APIRouter:
@@ -40,9 +23,9 @@ def uploads_router(services: Services) -> APIRouter:
     router = APIRouter(prefix="/api/v2/uploads", tags=["Sending"])
 
     @router.post("", status_code=201, summary="Ask for a place to put a large request")
-    async def make_place(wanted: NewUpload, key: Annotated[str, Security(_KEY)]) -> UploadPlace:
+    async def make_place(wanted: NewUpload, key: Annotated[str, Depends(server_key)]) -> UploadPlace:
         """Return where to PUT the JSON of a v1 call that is too large to be posted (about 4 MB and more)."""
-        with _told():
+        with told():
             server = await _server(key, services)
             most = services.max_request_bytes
             if wanted.size_bytes > most:
@@ -58,7 +41,7 @@ def uploads_router(services: Services) -> APIRouter:
     @router.put("/{ticket}", summary="Put a large request where `url` said")
     async def put(ticket: str, request: Request) -> Response:
         """Take the bytes, exactly as many as were announced; on AWS they go to S3 instead."""
-        with _told():
+        with told():
             await services.stores.uploads.write(ticket, _chunks(request))
         return Response(status_code=200)
 
@@ -66,7 +49,7 @@ def uploads_router(services: Services) -> APIRouter:
 
 
 async def _server(key: str, services: Services) -> Server:
-    tenant, _ = await authenticate(CredentialType.API, key, directory=services.directory, now=services.clock())
+    tenant = await tenant_of(key, services)
     if tenant.suspended:
         raise errors.ServerSuspended("the server has been suspended")
     return tenant.server
@@ -80,18 +63,3 @@ async def _chunks(request: Request) -> AsyncIterator[bytes]:
             raise errors.InvalidValue("the request ended before its body was complete")
         yield message.get("body", b"")
         more = message.get("more_body", False)
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """Answer errors with their status and, as in v1, a code and a sentence."""
-    try:
-        yield
-    except errors.MailError as exc:
-        status = STATUSES.get(type(exc), 503)
-        if status == 503:
-            log.exception("upload_postponed")
-        problem = refusal(exc)
-        headers = {"Retry-After": str(RETRY_AFTER_S)} if status == 503 else None
-        text = problem.data.get("message") or f"Not possible: {exc}"
-        raise HTTPException(status, {"code": problem.code, "message": text}, headers) from exc

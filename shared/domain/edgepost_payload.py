@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from shared.domain.event import Event, EventKind
+from shared.domain.event_names import EDGEPOST_NAMES
 from shared.domain.message import Status
 from shared.domain.moments import to_ms
 from shared.domain.notice import Notice, domain_uuid
@@ -23,6 +24,16 @@ DNS_CHECKS = ("spf", "dkim", "mx", "return_path")
 
 
 # Any: payloads are JSON.
+def envelope_of(notice: Notice) -> dict[str, Any]:
+    """Return a whole event of our own dialect."""
+    return {
+        "event": EDGEPOST_NAMES[notice.event.kind],
+        "timestamp": to_ms(notice.event.at) / 1000,
+        "payload": payload_of(notice),
+        "uuid": str(notice.event.id),
+    }
+
+
 def payload_of(notice: Notice) -> dict[str, Any]:
     """Return the payload of our own dialect."""
     event = notice.event
@@ -125,9 +136,9 @@ def _visit(event: Event) -> dict[str, Any]:
     return {
         "ip_address": _text(event, "ip"),
         "user_agent": _text(event, "user_agent"),
-        "visitor": _text(event, "visitor") or "human",
-        "visitor_reason": _text(event, "visitor_reason"),
-        "first": bool(event.data.get("first", False)),
+        "visitor": _text(event, "class") or "human",
+        "visitor_reason": _text(event, "reason"),
+        "skipped": _number(event, "skipped"),
     }
 
 

@@ -118,8 +118,8 @@ def checked_url(text: str, allowed: Sequence[Network]) -> str:
 
 
 def _check_host(parts: SplitResult, allowed: Sequence[Network]) -> None:
-    # Full-width and circled digits are digits to some resolvers.
-    host = unicodedata.normalize("NFKC", parts.hostname or "").rstrip(".").lower()
+    # Full-width and circled digits are digits to some resolvers, and an ideographic full stop is a dot (UTS 46 §4).
+    host = unicodedata.normalize("NFKC", parts.hostname or "").replace("\u3002", ".").rstrip(".").lower()
     last = host.rpartition(".")[2]
     if ":" in host or last.isdigit() or re.fullmatch(r"0x[0-9a-f]*", last):
         # WHATWG URL §3.5: a host that ends in a number is an IPv4 address; only its plain form is taken.

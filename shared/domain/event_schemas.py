@@ -86,9 +86,9 @@ _STATUS: Mapping[str, Schema] = {
 _VISIT: Mapping[str, Schema] = {
     "ip_address": _TEXT,
     "user_agent": _TEXT,
-    "visitor": {"type": "string", "description": "human, privacy_proxy, scanner or prefetch."},
+    "visitor": {"type": "string", "description": "human, privacy_proxy, link_scanner or prefetch."},
     "visitor_reason": _TEXT,
-    "first": _YES_NO,
+    "skipped": {"type": "integer", "description": "Hits before this one that were too many to be told one by one."},
 }
 _BOUNCE = _object(
     {

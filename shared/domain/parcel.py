@@ -80,30 +80,30 @@ class Parcel:
             raise InvalidValue("this is not a parcel") from exc
 
 
-def pack(notices: Sequence[Notice], endpoint_id: EndpointId, *, salt: str = "") -> Iterator[Parcel]:
+def pack(notices: Sequence[Notice], endpoint_id: EndpointId, *, again_at: datetime | None = None) -> Iterator[Parcel]:
     """Yield parcels with all the notices, which are of one server, in their order.
 
     Args:
         notices: each event once.
         endpoint_id: whom they are for.
-        salt: makes other parcels of the same notices: somebody wants them sent again.
+        again_at: when somebody asked for them to be sent once more, in parcels of their own.
     """
     some: list[Notice] = []
     size = 0
     for notice in notices:
         length = len(json.dumps(notice.to_document(), ensure_ascii=False).encode("utf-8", "replace"))
         if some and (len(some) == MAX_NOTICES or size + length > MAX_BYTES):
-            yield _parcel(some, endpoint_id, salt)
+            yield _parcel(some, endpoint_id, again_at)
             some, size = [], 0
         some.append(notice)
         size += length
     if some:
-        yield _parcel(some, endpoint_id, salt)
+        yield _parcel(some, endpoint_id, again_at)
 
 
-def _parcel(notices: Sequence[Notice], endpoint_id: EndpointId, salt: str) -> Parcel:
-    names = [str(endpoint_id), salt, *(str(notice.event.id) for notice in notices)]
+def _parcel(notices: Sequence[Notice], endpoint_id: EndpointId, again_at: datetime | None) -> Parcel:
+    names = [str(endpoint_id), again_at.isoformat() if again_at else "", *(str(notice.event.id) for notice in notices)]
     made = hashlib.sha256("\n".join(names).encode()).hexdigest()[:20]
     # The moment is the events' own, so that the same parcel has the same place.
-    packed_at = max(notice.event.at for notice in notices)
+    packed_at = again_at or max(notice.event.at for notice in notices)
     return Parcel(made, notices[0].event.server_id, endpoint_id, packed_at, 1, notices)

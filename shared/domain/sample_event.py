@@ -19,9 +19,8 @@ _WITHOUT_MESSAGE = frozenset(
 _VISIT = {
     "ip": "192.0.2.7",
     "user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:133.0) Gecko/20100101 Firefox/133.0",
-    "visitor": "human",
-    "visitor_reason": "no sign of a machine",
-    "first": True,
+    "class": "human",
+    "reason": "no sign of a machine",
 }
 _SMTP = {"code": 250, "mx": "mx.example.net", "tls": True, "took_ms": 214}
 
@@ -30,7 +29,7 @@ _DATA: dict[EventKind, dict[str, Any]] = {
     EventKind.DELIVERED: _SMTP,
     EventKind.DELAYED: _SMTP | {"code": 451, "enhanced": "4.7.1"},
     EventKind.FAILED: _SMTP | {"code": 550, "enhanced": "5.1.1"},
-    EventKind.BOUNCED: {"type": "hard", "code": "5.1.1", "category": "bad_mailbox"},
+    EventKind.BOUNCED: {"type": "hard", "code": "5.1.1", "category": "unknown_user"},
     EventKind.COMPLAINED: {"type": "abuse"},
     EventKind.OPENED: _VISIT,
     EventKind.CLICKED: _VISIT | {"url": "https://example.com/welcome?plan=pro"},

@@ -53,9 +53,8 @@ _SUPPRESSED = Held("Recipient is on the suppression list (simulated).")
 _VISIT: dict[str, Any] = {
     "ip": "192.0.2.1",
     "user_agent": "Edgepost simulator",
-    "visitor": "human",
-    "visitor_reason": "simulated",
-    "first": True,
+    "class": "human",
+    "reason": "simulated",
 }
 _OPENED = (EventKind.OPENED, "", _VISIT)
 _CLICKED = (EventKind.CLICKED, "", _VISIT | {"url": f"https://{DOMAIN}/"})

@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 from typing import assert_never
 
 from shared.domain.addresses import domain_of
-from shared.domain.event import event_of
+from shared.domain.event import Event, EventKind, event_of
 from shared.domain.ids import draw_ids, draw_token
 from shared.domain.job import Job, ToMX
 from shared.domain.message import Delivery, Evidence, Message, Status
@@ -36,6 +36,9 @@ from shared.store.messages import Messages
 from shared.store.schedule import Entry, Schedule
 
 ABANDONED = "The node that made this attempt went away before its end; the message may be sent more than once."
+LONG_WAIT = timedelta(hours=1)
+"""So long a message may be postponed, for reasons of ours, before that is an event."""
+
 MAX_DETAILS = 250
 MAX_OUTPUT = 512
 
@@ -69,6 +72,8 @@ async def settle(
         using: what settling needs.
         now: the moment of the outcome.
     """
+    if isinstance(outcome, Postponed):
+        await _tell_of_long_wait(claimed.message, outcome, using=using, now=now)
     changes, rows = _decide(claimed, outcome, took=took, using=using, now=now)
     abandoned = [_row(claimed.message, Status.SOFT_FAIL, ABANDONED, now=now, using=using)] if claimed.abandoned else []
     message = await using.messages.settle(claimed.tenant.server, claimed.message, changes, [*abandoned, *rows])
@@ -77,6 +82,25 @@ async def settle(
     # The abandoned attempt is no event of its own: its successor tells the story.
     await complete(claimed.tenant, message, rows, prefer_ip=prefer_ip, using=using, now=now)
     return True
+
+
+async def _tell_of_long_wait(message: Message, outcome: Postponed, *, using: Settling, now: datetime) -> None:
+    """Put an event on its queue if the message will have waited for ``LONG_WAIT`` before it is looked at again.
+
+    Before the claim ends, so that no crash leaves it out; its id is that of the
+    attempt, so that it comes once.
+    """
+    long = (message.last_delivery_at or message.accepted_at) + LONG_WAIT / using.settings.time_factor
+    if now < long <= outcome.until:
+        event = Event(
+            EventKind.POSTPONED,
+            message.server_id,
+            message.id,
+            message.attempt,
+            now,
+            details=outcome.reason[:MAX_DETAILS],
+        )
+        await using.stores.events.send([Outgoing(event.to_json(), group=str(message.server_id))])
 
 
 def _decide(

@@ -12,6 +12,9 @@ from shared.tokens import TokenKeys, Tokens, read_keys, rotated
 READ_AGAIN = timedelta(minutes=2)
 """Signers look for a new key this often: later than readers do (functions/edge), who must know it first."""
 
+READ_AT_ONCE = timedelta(seconds=10)
+"""How soon after a reading an unknown key id may cause another: a forger names one in every request."""
+
 MAX_TRIES = 5
 
 
@@ -70,15 +73,19 @@ class TokenSource:
         self._random_bytes = random_bytes
         self._kept: _Kept | None = None
 
-    async def tokens(self) -> Tokens:
+    async def tokens(self, key_id: str = "") -> Tokens:
         """Return the tokens under the keys as they were at most ``READ_AGAIN`` ago.
+
+        Args:
+            key_id: of a token that is to be read; if that key is unknown, the keys are read again sooner.
 
         Raises:
             InvalidValue: what lies there are no keys.
             StorageUnavailable: the store did not answer, and no keys were read before.
         """
         now, kept = self._clock(), self._kept
-        if kept is not None and timedelta(0) <= now - kept.read_at < READ_AGAIN:
+        known = kept is not None and (not key_id or kept.tokens.knows(key_id))
+        if kept is not None and timedelta(0) <= now - kept.read_at < (READ_AGAIN if known else READ_AT_ONCE):
             return kept.tokens
         try:
             keys = await asyncio.to_thread(ensure_keys, self._store, self._random_bytes)

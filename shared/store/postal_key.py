@@ -1,10 +1,11 @@
 """The installation's one key for Postal's signatures: made once, wrapped by the master key."""
 
 import asyncio
+import json
 from collections.abc import Callable
 
 from shared.domain.postal_signature import WRAP_CONTEXT, PostalSigner
-from shared.ports import Absent, Keyring, Put, Records
+from shared.ports import Absent, Item, Keyring, Put, Records
 from shared.store.items import text
 from shared.store.keys import postal_key_key
 
@@ -26,8 +27,12 @@ class PostalKey:
         if self._signer is None:
             item = await self._records.get(postal_key_key())
             if item is None:
-                wrapped = self._keyring.wrap(await asyncio.to_thread(new_key), context=WRAP_CONTEXT)
-                await self._records.put(Put(postal_key_key(), {"wrapped": wrapped}, when=(Absent(),)))
+                private = await asyncio.to_thread(new_key)
+                made: Item = {
+                    "wrapped": self._keyring.wrap(private, context=WRAP_CONTEXT),
+                    "public": json.dumps(PostalSigner.of(private).key_set()),
+                }
+                await self._records.put(Put(postal_key_key(), made, when=(Absent(),)))
                 item = await self._records.get(postal_key_key()) or {}
             self._signer = PostalSigner.of(self._keyring.unwrap(text(item, "wrapped"), context=WRAP_CONTEXT))
         return self._signer

@@ -49,7 +49,7 @@ def build_worker(settings: Settings) -> Worker:
         ),
         directory=Directory(stores.records, clock=utc_now),
         keys=SigningKeys(stores.keyring),
-        tokens=TokenSource(open_token_keys(settings), clock=utc_now, random_bytes=os.urandom),
+        tokens=TokenSource(open_token_keys(settings, caller="deliver"), clock=utc_now, random_bytes=os.urandom),
         sender=sender,
         clock=utc_now,
         rng=rng,

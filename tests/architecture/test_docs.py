@@ -32,6 +32,17 @@ class TestSettingsPage:
         assert [each.name for each in fields(Settings) if not re.match(r"[A-Z`].*\.$", each.metadata["doc"])] == []
 
 
+class TestEventsPage:
+    @pytest.mark.parametrize(
+        ("name", "function"), [("events.md", "events_page"), ("event-schemas.json", "schemas_file")]
+    )
+    def test_is_what_make_docs_writes(self, name: str, function: str) -> None:
+        """A customer reads the page, the program sends what the code says: they must be the same."""
+        made = runpy.run_path(str(ROOT / "docs" / "make_events.py"))[function]()
+
+        assert (ROOT / "docs" / name).read_text(encoding="utf-8") == made, "run `make docs`"
+
+
 class TestMakefile:
     def test_help_explains_every_target(self) -> None:
         """`make help` is where a newcomer starts."""

@@ -35,6 +35,7 @@ VIOLATIONS = {
         "functions/api/n.py",
         "import aws_lambda_powertools",
     ),
+    "aiohttp lives in shared.adapters": ("shared/flow/http.py", "import aiohttp"),
     "SQLite lives in shared.adapters.embedded": ("shared/store/m.py", "import sqlite3"),
 }
 """For each contract, one file that breaks it."""

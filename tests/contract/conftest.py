@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from shared.adapters.aws.bodies import DynamoDBAndS3Bodies
+from shared.adapters.aws.calls import Calls
 from shared.adapters.aws.dynamodb import DynamoDB
 from shared.adapters.aws.dynamodb_records import DynamoDBRecords
 from shared.adapters.aws.session import Clients, Patience
@@ -24,7 +25,7 @@ from shared.adapters.embedded.sqlite_queue import SQLiteQueue
 from shared.adapters.embedded.sqlite_records import SQLiteRecords
 from shared.adapters.embedded.store import SQLiteStore
 from shared.ports import Bodies, Queue, Records
-from tests.aws.emulator import Emulator, emulator
+from tests.aws.emulator import Emulator
 from tests.aws.resources import BODIES, BUCKET, RECORDS, Resources
 from tests.aws.sdk import adapters
 from tests.fakes.bodies import FakeBodies
@@ -96,12 +97,12 @@ def aws_world(cloud: Cloud) -> Iterator[World]:
     cloud.resources.queues.clear()
     cloud.resources.make_storage()
     clock = FakeClock(cloud.emulator.now().replace(microsecond=0))
-    clients, threads, patience, rng = cloud.clients, cloud.threads, Patience(), random.Random(1)
-    dynamodb = DynamoDB(clients, threads, patience, rng)
+    calls = Calls(cloud.threads, Patience(), random.Random(1))
+    dynamodb = DynamoDB(cloud.clients, calls)
 
     def queue(name: str, most: int) -> Queue:
         url = cloud.resources.make_queue(name, max_receives=most)
-        return SQSQueue(clients, threads, url, patience=patience, rng=rng, windows=Windows())
+        return SQSQueue(cloud.clients, calls, url, windows=Windows())
 
     def advance(span: timedelta) -> None:
         clock.advance(span)
@@ -109,7 +110,7 @@ def aws_world(cloud: Cloud) -> Iterator[World]:
 
     yield World(
         DynamoDBRecords(dynamodb, RECORDS, clock),
-        DynamoDBAndS3Bodies(dynamodb, clients, threads, table=BODIES, bucket=BUCKET, clock=clock),
+        DynamoDBAndS3Bodies(dynamodb, cloud.clients, table=BODIES, bucket=BUCKET, clock=clock),
         queue,
         clock,
         advance,
@@ -121,13 +122,10 @@ BACKENDS = {"fake": fake_world, "sqlite": sqlite_world}
 
 
 @pytest.fixture(scope="session")
-def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
-    """Give an emulator of AWS that lives as long as the tests of this process."""
-    with (
-        emulator(tmp_path_factory.mktemp("ministack")) as running,
-        adapters(running.environment, caller="contract") as (clients, threads),
-    ):
-        yield Cloud(running, Resources(running.environment), clients, threads)
+def cloud(ministack: Emulator) -> Iterator[Cloud]:
+    """Give the emulator with clients for it."""
+    with adapters(ministack.environment, caller="contract") as (clients, threads):
+        yield Cloud(ministack, Resources(ministack.environment), clients, threads)
 
 
 @pytest.fixture(params=[*BACKENDS, "aws"])

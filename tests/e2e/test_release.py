@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tomllib
 import venv
 import zipfile
@@ -41,13 +42,14 @@ def run(*words: str | Path, cwd: Path, **environ: str) -> str:
     return done.stdout
 
 
-PARTS_OF_A_RELEASE = (*PACKAGES, "infra", "requirements", "pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE")
+FOLDERS = (*PACKAGES, "docs", "infra", "localstack", "requirements")
+FILES = ("pyproject.toml", "MANIFEST.in", "README.md", "CHANGELOG.md", "LICENSE")
 
 
 def copy_of_checkout(to: Path) -> Path:
     """Return a copy of what a release is made of; other tests look at the checkout meanwhile."""
     to.mkdir()
-    for name in PARTS_OF_A_RELEASE:
+    for name in (*FOLDERS, *FILES):
         if (ROOT / name).is_dir():
             shutil.copytree(ROOT / name, to / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
@@ -131,6 +133,16 @@ class TestRelease:
         }
 
         assert packed == ours
+
+    def test_source_has_what_the_guide_copies(self, release: Path) -> None:
+        """Unit, proxies, scripts and pages come with the release, not from a checkout of another day."""
+        with tarfile.open(release / f"edgepost-{VERSION}.tar.gz") as source:
+            names = {name.partition("/")[2] for name in source.getnames()}
+
+        wanted = {
+            str(path.relative_to(ROOT)) for folder in FOLDERS for path in (ROOT / folder).rglob("*") if path.is_file()
+        }
+        assert {name for name in wanted if "__pycache__" not in name} <= names
 
     def test_is_refused_without_its_tag(self, tmp_path: Path) -> None:
         """A version is one commit: what is called 0.1.0 must be what the tag says."""

@@ -24,7 +24,7 @@ FILES = sorted(
 )
 SHELL = [path for path in FILES if re.match(rb"#!.*\b(ba)?sh\b", (ROOT / path).read_bytes()[:40])]
 
-STANDALONE = ROOT / "infra/compose/standalone"
+INFRA = ROOT / "infra"
 
 
 class TestShell:
@@ -39,7 +39,7 @@ class TestShell:
 
     def test_there_are_some(self) -> None:
         """A pattern that finds nothing passes every test."""
-        assert Path("infra/compose/standalone/certificate.sh") in SHELL
+        assert Path("infra/certificate.sh") in SHELL
 
 
 class TestSettings:
@@ -63,7 +63,7 @@ class TestCertificate:
 
     def copy(self, tmp_path: Path) -> int:
         """Run the script once."""
-        words = [STANDALONE / "certificate.sh", "mail.example.com", tmp_path / "from", tmp_path / "to", "--once"]
+        words = [INFRA / "certificate.sh", "mail.example.com", tmp_path / "from", tmp_path / "to", "--once"]
         owner = str((tmp_path / "to").stat().st_uid)
         return subprocess.run(["sh", *words], env={"PATH": "/usr/bin:/bin", "OWNER": owner}, check=False).returncode
 
@@ -89,7 +89,7 @@ class TestCertificate:
 class TestBackup:
     def back_up(self, data: Path, backups: Path, *options: str) -> "subprocess.CompletedProcess[str]":
         """Run the script once."""
-        words = [sys.executable, STANDALONE / "backup.py", *options, data, backups]
+        words = [sys.executable, INFRA / "backup.py", *options, data, backups]
         return subprocess.run(words, capture_output=True, text=True, check=False)
 
     def test_copy_of_a_running_one_can_be_restored(self, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from shared.settings import Settings
 from standalone.parts import DRAIN
 from tests.architecture.sources import ROOT
 from tests.e2e.programs import program, run
@@ -53,3 +54,20 @@ class TestUnit:
 
         assert int(wait) > DRAIN.total_seconds()
         assert "\nKillMode=mixed\n" in text
+
+
+class TestEnvironment:
+    def test_sample_starts(self) -> None:
+        """Copied as it stands, with other names in it, it must pass the checks of every start."""
+        lines = (UNITS / "edgepost.env").read_text().splitlines()
+        found = Settings.from_env(dict(line.split("=", 1) for line in lines if line and not line.startswith("#")))
+
+        assert (found.smtp_port, found.submission_port, found.submissions_port) == (25, 587, 465)
+        assert found.durability == "full"
+
+    def test_data_lies_where_the_unit_may_write(self) -> None:
+        """With ProtectSystem=strict any other directory fails at the start."""
+        text = (UNITS / "edgepost.service").read_text()
+
+        assert "StateDirectory=edgepost\n" in text
+        assert "EDGEPOST_DATA_DIR=/var/lib/edgepost\n" in (UNITS / "edgepost.env").read_text()

@@ -2,13 +2,11 @@
 
 import json
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from tests.architecture.sources import ROOT
-from tests.e2e.programs import missing
-
-PYTHON = ROOT / ".venv-sam/bin/python"
+from tests.aws.environments import environment
 
 READ = """
 import json, sys, yaml
@@ -31,18 +29,16 @@ json.dump(yaml.load(sys.stdin, Loader), sys.stdout, default=str)
 """
 
 
-def tool(name: str) -> Path:
-    """Return a program of the tools' environment; skips the test if it is not there."""
-    found = PYTHON.with_name(name)
-    if not found.exists():
-        missing(f"{found} is not installed (make .venv-sam/.installed)")
-    return found
+@cache
+def tools() -> Path:
+    """Return where the programs of the tools' environment lie; skips the test if it cannot be made."""
+    return environment("sam")
 
 
 def read_yaml(path: Path) -> Any:
     """Return what a YAML file holds, CloudFormation's short forms written out."""
     done = subprocess.run(
-        [tool("python"), "-c", READ], input=path.read_bytes(), capture_output=True, check=False, timeout=60
+        [tools() / "python", "-c", READ], input=path.read_bytes(), capture_output=True, check=False, timeout=60
     )
     assert done.returncode == 0, f"{path}: {done.stderr.decode()}"
     return json.loads(done.stdout)

@@ -148,6 +148,17 @@ class TestSettle:
         assert (row.status, row.details, row.attempt) == (status, outcome.details, 1)  # type: ignore[union-attr]
         assert kinds(await here.take_events()) == [kind]
 
+    async def test_a_long_wait_is_told_once(self) -> None:
+        """A limit of ours that holds mail up for an hour is worth knowing; every ten minutes it is not."""
+        here = await install()
+        await here.accept_one()
+
+        for _ in range(12):
+            await attempt(here, Postponed(here.clock() + timedelta(minutes=10), "the limit is reached"))
+            here.clock.advance(timedelta(minutes=10))
+
+        assert kinds(await here.take_events()) == ["postponed"]
+
     async def test_evidence_is_kept(self) -> None:
         """The SMTP conversation of every attempt can be read later."""
         here = await install()

@@ -27,7 +27,7 @@ async def read(dynamodb: DynamoDB, table: str, keys: Iterable[Attributes]) -> As
     """
     for some in _in_groups(keys, _READ_AT_ONCE):
         left = some
-        pauses = iter(dynamodb.pauses_s)
+        pauses = iter(dynamodb.calls.pauses_s)
         while left:
             request = {table: {"Keys": left, "ConsistentRead": True}}
             answer = await dynamodb.call("BatchGetItem", {"RequestItems": request})
@@ -45,7 +45,7 @@ async def write(dynamodb: DynamoDB, table: str, items: Iterable[Attributes]) -> 
     """
     for some in _in_groups(items, _WRITTEN_AT_ONCE):
         left = [{"PutRequest": {"Item": item}} for item in some]
-        pauses = iter(dynamodb.pauses_s)
+        pauses = iter(dynamodb.calls.pauses_s)
         while left:
             answer = await dynamodb.call("BatchWriteItem", {"RequestItems": {table: left}})
             before, left = left, answer.get("UnprocessedItems", {}).get(table, [])
@@ -60,7 +60,7 @@ async def _rest(dynamodb: DynamoDB, before: Sequence[Any], left: Sequence[Any], 
     pause = next(pauses, None) if len(left) == len(before) else 0.0
     if pause is None:
         raise StorageUnavailable("AWS left a whole batch undone each time: a table is too busy")
-    await dynamodb.rest(pause)
+    await dynamodb.calls.rest(pause)
 
 
 def _in_groups(things: Iterable[T], most: int) -> Iterator[list[T]]:

@@ -15,11 +15,12 @@ from functools import partial
 from typing import Any
 from urllib.parse import quote
 
+from botocore.exceptions import ClientError
+
 from shared.adapters.aws.attributes import EXPIRES, PARTITION, seconds_down, seconds_up
-from shared.adapters.aws.dynamodb import DynamoDB, unavailable
+from shared.adapters.aws.dynamodb import DynamoDB
 from shared.adapters.aws.session import Clients
-from shared.adapters.aws.threads import Threads
-from shared.adapters.aws.verdicts import SDK_ERRORS, code_of
+from shared.adapters.aws.verdicts import code_of
 from shared.adapters.body_codec import BodyCodec, Packed
 from shared.domain.errors import StorageUnavailable
 
@@ -31,8 +32,6 @@ _OVERHEAD_BYTES = 96
 
 _OFF_LOOP_BYTES = 65_536
 """Larger bodies are compressed and expanded in a thread, so that the event loop goes on."""
-
-_GONE = frozenset(("NoSuchKey", "404"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,20 +51,12 @@ class DynamoDBAndS3Bodies:
     """
 
     def __init__(
-        self,
-        dynamodb: DynamoDB,
-        clients: Clients,
-        threads: Threads,
-        *,
-        table: str,
-        bucket: str,
-        clock: Callable[[], datetime],
+        self, dynamodb: DynamoDB, clients: Clients, *, table: str, bucket: str, clock: Callable[[], datetime]
     ) -> None:
         """Use the table and the bucket; the clock decides what has expired."""
         dynamodb.add_table(table, sort=False)
         self._dynamodb = dynamodb
         self._clients = clients
-        self._threads = threads
         self._table = table
         self._bucket = bucket
         self._clock = clock
@@ -80,7 +71,11 @@ class DynamoDBAndS3Bodies:
             await self._dynamodb.call("PutItem", {"TableName": self._table, "Item": item})
         else:
             metadata = {"size": str(packed.size), "digest": packed.digest.hex(), "expires": str(expires)}
-            await self._s3("put_object", key, Body=packed.data, Metadata=metadata)
+            name = _object_key(key)
+            await self._dynamodb.calls.run(
+                "PutObject",
+                lambda: self._clients.s3.put_object(Bucket=self._bucket, Key=name, Body=packed.data, Metadata=metadata),
+            )
 
     async def get(self, key: str) -> bytes | None:
         """Return the bytes, or None if gone or expired."""
@@ -96,7 +91,10 @@ class DynamoDBAndS3Bodies:
     async def delete(self, key: str) -> None:
         """Remove the bytes, wherever they lie."""
         await self._dynamodb.call("DeleteItem", self._dynamodb.arguments(self._table, key))
-        await self._s3("delete_object", key)
+        name = _object_key(key)
+        await self._dynamodb.calls.run(
+            "DeleteObject", lambda: self._clients.s3.delete_object(Bucket=self._bucket, Key=name)
+        )
 
     async def _item(self, key: str) -> _Kept | None:
         request = self._dynamodb.arguments(self._table, key, consistent_read=True)
@@ -106,24 +104,16 @@ class DynamoDBAndS3Bodies:
         return _Kept(item["data"]["B"], int(item["size"]["N"]), item["digest"]["B"], int(item[EXPIRES]["N"]))
 
     async def _object(self, key: str) -> _Kept | None:
-        def read() -> _Kept:
-            answer = self._clients.s3.get_object(Bucket=self._bucket, Key=_object_key(key))
+        def read() -> _Kept | None:
+            try:
+                answer = self._clients.s3.get_object(Bucket=self._bucket, Key=_object_key(key))
+            except ClientError as exc:
+                if code_of(exc) == "NoSuchKey":
+                    return None
+                raise
             return _of_object(answer["Metadata"], answer["Body"].read())
 
-        try:
-            return await self._threads.run(read)
-        except SDK_ERRORS as exc:
-            if code_of(exc) in _GONE:
-                return None
-            raise unavailable("GetObject", exc) from exc
-
-    # Any: parts of a request of S3's API.
-    async def _s3(self, operation: str, key: str, **parts: Any) -> None:  # noqa: ANN401
-        send = getattr(self._clients.s3, operation)
-        try:
-            await self._threads.run(partial(send, Bucket=self._bucket, Key=_object_key(key), **parts))
-        except SDK_ERRORS as exc:
-            raise unavailable(operation, exc) from exc
+        return await self._dynamodb.calls.run("GetObject", read)
 
 
 def _item(key: str, packed: Packed, expires: int) -> dict[str, Any]:

@@ -27,7 +27,8 @@ from shared.adapters.aws.attributes import (
     key_attributes,
     key_of,
 )
-from shared.adapters.aws.dynamodb import ConditionFailed, Doubtful, DynamoDB, unavailable
+from shared.adapters.aws.calls import ConditionFailed, Doubtful, unavailable
+from shared.adapters.aws.dynamodb import DynamoDB
 from shared.adapters.aws.dynamodb_query import Range
 from shared.adapters.aws.expressions import actions, conditions, update_conditions
 from shared.adapters.aws.transactions import transact

@@ -6,13 +6,12 @@ that does neither needs no permission to read it.
 """
 
 import base64
-import threading
 from collections.abc import Callable
 
-from shared.adapters.aws.dynamodb import unavailable
+from shared.adapters.aws.calls import unavailable
 from shared.adapters.aws.session import Clients
 from shared.adapters.aws.verdicts import SDK_ERRORS, code_of
-from shared.adapters.keyring import KEY_BYTES, MasterKeyring, decoded_master_key
+from shared.adapters.keyring import KEY_BYTES, decoded_master_key
 from shared.domain.errors import StorageUnavailable
 
 
@@ -57,26 +56,3 @@ class SSMMasterKey:
         except SDK_ERRORS as exc:
             if code_of(exc) != "ParameterAlreadyExists":
                 raise unavailable("PutParameter", exc) from exc
-
-
-class LateKeyring:
-    """``Keyring`` whose master key is read at the first use; that first use blocks."""
-
-    def __init__(self, read: Callable[[], bytes]) -> None:
-        self._read = read
-        self._reading = threading.Lock()
-        self._opened: MasterKeyring | None = None
-
-    def wrap(self, secret: bytes, *, context: str) -> str:
-        """Return text from which only ``unwrap`` with the same context gets the secret."""
-        return self._keyring().wrap(secret, context=context)
-
-    def unwrap(self, wrapped: str, *, context: str) -> bytes:
-        """Return the secret, as ``MasterKeyring`` does."""
-        return self._keyring().unwrap(wrapped, context=context)
-
-    def _keyring(self) -> MasterKeyring:
-        with self._reading:
-            if self._opened is None:
-                self._opened = MasterKeyring(self._read())
-            return self._opened

@@ -11,17 +11,17 @@ from dataclasses import dataclass
 from functools import partial
 
 from shared.adapters.aws.bodies import DynamoDBAndS3Bodies
+from shared.adapters.aws.calls import Calls
 from shared.adapters.aws.dynamodb import DynamoDB
 from shared.adapters.aws.dynamodb_records import DynamoDBRecords
-from shared.adapters.aws.master_key import LateKeyring, SSMMasterKey
+from shared.adapters.aws.late_keyring import LateKeyring
 from shared.adapters.aws.s3_uploads import S3Uploads
 from shared.adapters.aws.session import Clients, Patience
 from shared.adapters.aws.sqs_queue import SQSQueue, Windows
 from shared.adapters.aws.stack import Names, names_of
 from shared.adapters.aws.threads import CALLS, Threads
 from shared.adapters.clock import utc_now
-from shared.adapters.keyring import decoded_master_key
-from shared.ports import Clock, Stores
+from shared.ports import Clock, Keyring, Stores
 from shared.settings import Settings
 
 _ALONE = Windows(send_s=0, settle_s=0)
@@ -72,24 +72,29 @@ def stores_of(
     """Return adapters with these names; nothing is asked from AWS yet."""
     # Spreads tries that met; nothing secret is drawn from it.
     rng = random.Random()  # noqa: S311
-    dynamodb = DynamoDB(clients, threads, patience, rng)
-    queue = partial(SQSQueue, clients, threads, patience=patience, rng=rng, windows=windows)
-    bodies = DynamoDBAndS3Bodies(
-        dynamodb, clients, threads, table=names.bodies_table, bucket=names.bodies_bucket, clock=clock
-    )
-    master_key = SSMMasterKey(clients, names.secrets_path)
-    given = settings.master_key
+    calls = Calls(threads, patience, rng)
+    dynamodb = DynamoDB(clients, calls)
+    queue = partial(SQSQueue, clients, calls, windows=windows)
+    bodies = DynamoDBAndS3Bodies(dynamodb, clients, table=names.bodies_table, bucket=names.bodies_bucket, clock=clock)
     return Stores(
         records=DynamoDBRecords(dynamodb, names.records_table, clock),
         bodies=bodies,
         work={pool: queue(url) for pool, url in names.work_queues.items()},
         events=queue(names.events_queue),
         webhooks=queue(names.webhooks_queue),
-        keyring=LateKeyring(
-            (lambda: decoded_master_key(given, "the master key in the settings")) if given else master_key.read
-        ),
+        keyring=LateKeyring(partial(_keyring, settings, clients, names.secrets_path)),
         uploads=S3Uploads(clients, threads, bucket=names.bodies_bucket, clock=clock),
     )
+
+
+def _keyring(settings: Settings, clients: Clients, secrets_path: str) -> Keyring:
+    # Imported here: a function that opens no secret has neither of these in its package, nor cryptography.
+    from shared.adapters.aws.master_key import SSMMasterKey
+    from shared.adapters.keyring import MasterKeyring, decoded_master_key
+
+    if settings.master_key:
+        return MasterKeyring(decoded_master_key(settings.master_key, "the master key in the settings"))
+    return MasterKeyring(SSMMasterKey(clients, secrets_path).read())
 
 
 def make_master_key(settings: Settings, *, caller: str) -> None:
@@ -99,6 +104,8 @@ def make_master_key(settings: Settings, *, caller: str) -> None:
         SettingsError: names are missing.
         StorageUnavailable: the key is not known to be there.
     """
+    from shared.adapters.aws.master_key import SSMMasterKey
+
     if not settings.master_key:
         clients = Clients(_caller(caller), 1, Patience())
         SSMMasterKey(clients, names_of(settings, clients).secrets_path).make(os.urandom)

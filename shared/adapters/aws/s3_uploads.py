@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from datetime import datetime
 from functools import partial
 
-from shared.adapters.aws.dynamodb import unavailable
+from shared.adapters.aws.calls import unavailable
 from shared.adapters.aws.session import Clients
 from shared.adapters.aws.threads import Threads
 from shared.adapters.aws.verdicts import SDK_ERRORS, code_of

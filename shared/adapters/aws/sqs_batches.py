@@ -6,15 +6,16 @@ something in it is wrong, its entries go one by one: one caller's entry must not
 """
 
 import asyncio
-import random
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
+from botocore.exceptions import ClientError
+
+from shared.adapters.aws.calls import Calls
 from shared.adapters.aws.coalescing import NotDone
-from shared.adapters.aws.session import Clients, Patience
-from shared.adapters.aws.threads import Threads
-from shared.adapters.aws.verdicts import SDK_ERRORS, SDKError, code_of
+from shared.adapters.aws.session import Clients
+from shared.adapters.aws.verdicts import code_of
 from shared.domain.errors import StorageUnavailable
 
 _OUTDATED = frozenset(("ReceiptHandleIsInvalid", "MessageNotInflight", "InvalidParameterValue"))
@@ -30,18 +31,24 @@ _WRONG = _OUTDATED | {
 """Codes of a request that holds something wrong."""
 
 # Any: requests and answers are the JSON of SQS's API reference.
-Entry = dict[str, Any]
+Entry: TypeAlias = dict[str, Any]
+
+
+class _WrongRequest(Exception):
+    """A request was refused as a whole."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
 
 
 class SQSBatches:
     """Batch calls to one queue."""
 
-    def __init__(self, clients: Clients, threads: Threads, url: str, patience: Patience, rng: random.Random) -> None:
+    def __init__(self, clients: Clients, calls: Calls, url: str) -> None:
         self._clients = clients
-        self._threads = threads
+        self._calls = calls
         self._url = url
-        self._patience = patience
-        self._rng = rng
 
     async def send(self, entries: Sequence[Entry]) -> Sequence[NotDone | None]:
         """Send up to ten messages."""
@@ -60,28 +67,24 @@ class SQSBatches:
     ) -> Sequence[NotDone | None]:
         outcomes: list[NotDone | None] = [None] * len(entries)
         left = dict(enumerate(entries))
-        for pause in (*self._patience.pauses, None):
-            try:
-                answer = await self._call(operation, left)
-            except SDK_ERRORS as exc:
-                if _code(code_of(exc)) in _WRONG and len(entries) > 1:
-                    return await self._one_by_one(operation, entries, forgiven=forgiven)
-                outcome = _outcome(operation, _code(code_of(exc)), exc, forgiven)
-                outcomes = [outcome if number in left else outcomes[number] for number in range(len(entries))]
-                return outcomes
-            again: dict[int, Entry] = {}
-            for failure in answer.get("Failed", ()):
-                number, code = int(failure["Id"]), _code(failure["Code"])
-                if failure.get("SenderFault") and "Throttl" not in code:
-                    outcomes[number] = _outcome(operation, code, None, forgiven)
-                else:
-                    again[number] = left[number]
-            if not again:
-                return outcomes
-            left = again
-            if pause is not None:
-                await asyncio.sleep(pause.total_seconds() * self._rng.uniform(0.5, 1))
         failed = NotDone(StorageUnavailable, f"AWS did not do {operation}: some entries failed each time")
+        for pause_s in (*self._calls.pauses_s, None):
+            try:
+                failures = await self._failures(operation, left)
+            except _WrongRequest as wrong:
+                if len(entries) > 1:
+                    return await self._one_by_one(operation, entries, forgiven=forgiven)
+                return [_outcome(operation, wrong.code, forgiven)]
+            except StorageUnavailable as exc:
+                failed = NotDone(StorageUnavailable, str(exc), _sdk_error(exc))
+                break
+            left = {number: left[number] for number, failure in failures.items() if _is_temporary(failure)}
+            for number in failures.keys() - left.keys():
+                outcomes[number] = _outcome(operation, _code(failures[number]["Code"]), forgiven)
+            if not left:
+                return outcomes
+            if pause_s is not None:
+                await self._calls.rest(pause_s)
         return [failed if number in left else outcome for number, outcome in enumerate(outcomes)]
 
     async def _one_by_one(
@@ -90,21 +93,38 @@ class SQSBatches:
         alone = [self._outcomes(operation, [entry], forgiven=forgiven) for entry in entries]
         return [outcome for (outcome,) in await asyncio.gather(*alone)]
 
-    async def _call(self, operation: str, entries: Mapping[int, Entry]) -> Mapping[str, Any]:
+    async def _failures(self, operation: str, entries: Mapping[int, Entry]) -> Mapping[int, Mapping[str, Any]]:
+        """Return what SQS says about the entries that it did not do, by their number."""
         numbered = [{"Id": str(number), **entry} for number, entry in entries.items()]
-        send = partial(getattr(self._clients.sqs, operation), QueueUrl=self._url, Entries=numbered)
-        answer: Mapping[str, Any] = await self._threads.run(send)
+        answer = await self._calls.run(operation, partial(self._send, operation, numbered))
+        return {int(failure["Id"]): failure for failure in answer.get("Failed", ())}
+
+    def _send(self, operation: str, entries: Sequence[Entry]) -> Mapping[str, Any]:
+        try:
+            answer: Mapping[str, Any] = getattr(self._clients.sqs, operation)(QueueUrl=self._url, Entries=entries)
+        except ClientError as exc:
+            if (code := _code(code_of(exc))) in _WRONG:
+                raise _WrongRequest(code) from exc
+            raise
         return answer
 
 
-def _outcome(operation: str, code: str, cause: SDKError | None, forgiven: frozenset[str]) -> NotDone | None:
+def _outcome(operation: str, code: str, forgiven: frozenset[str]) -> NotDone | None:
     if code in forgiven:
         return None
-    if code in _WRONG:
-        return NotDone(ValueError, f"SQS refuses an entry of {operation}: {code}", cause)
-    return NotDone(StorageUnavailable, f"AWS did not do {operation}: {code}", cause)
+    kind = ValueError if code in _WRONG else StorageUnavailable
+    return NotDone(kind, f"SQS did not do an entry of {operation}: {code}")
+
+
+def _is_temporary(failure: Mapping[str, Any]) -> bool:
+    return not failure.get("SenderFault") or "Throttl" in failure["Code"]
 
 
 def _code(code: str) -> str:
     """Return a code without the prefix that SQS's older protocol gives it (``AWS.SimpleQueueService.``)."""
     return code.rpartition(".")[2]
+
+
+def _sdk_error(error: StorageUnavailable) -> Exception | None:
+    """Return what ``Calls`` translated, so that each caller's error has the same cause."""
+    return error.__cause__ if isinstance(error.__cause__, Exception) else None

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import logging
-import random
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -12,11 +11,10 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
+from shared.adapters.aws.calls import Calls
 from shared.adapters.aws.coalescing import Coalescer
-from shared.adapters.aws.dynamodb import unavailable
-from shared.adapters.aws.session import LONG_POLL_S, Clients, Patience
+from shared.adapters.aws.session import LONG_POLL_S, Clients
 from shared.adapters.aws.sqs_batches import Entry, SQSBatches
-from shared.adapters.aws.threads import Threads
 from shared.adapters.aws.verdicts import SDK_ERRORS
 from shared.domain.moments import from_ms
 from shared.ports import MAX_DELAY, Depth, Outgoing, Received
@@ -48,21 +46,12 @@ class SQSQueue:
     How often a message is received at most, and where it goes then, is the queue's own redrive policy.
     """
 
-    def __init__(
-        self,
-        clients: Clients,
-        threads: Threads,
-        url: str,
-        *,
-        patience: Patience,
-        rng: random.Random,
-        windows: Windows,
-    ) -> None:
+    def __init__(self, clients: Clients, calls: Calls, url: str, *, windows: Windows) -> None:
         """Use the queue with this URL; nothing is asked from it yet."""
         self._clients = clients
-        self._threads = threads
+        self._calls = calls
         self._url = url
-        batches = SQSBatches(clients, threads, url, patience, rng)
+        batches = SQSBatches(clients, calls, url)
         self._sends = Coalescer[Entry](batches.send, _size, windows.send_s)
         self._hides = Coalescer[Entry](batches.hide, _size, windows.settle_s)
         self._deletes = Coalescer[Entry](batches.delete, _size, windows.settle_s)
@@ -81,16 +70,16 @@ class SQSQueue:
             raise ValueError(f"a receive takes 1 to {MAX_RECEIVED} messages, not {limit}")
         ends = time.monotonic() + wait.total_seconds()
         while True:
-            left_s = max(0.0, ends - time.monotonic())
-            taken = await self._poll(limit, min(LONG_POLL_S, _seconds(timedelta(seconds=left_s))), _seconds(visibility))
+            left = timedelta(seconds=max(0.0, ends - time.monotonic()))
+            poll = partial(self._poll, limit, min(LONG_POLL_S, _seconds(left)), _seconds(visibility))
+            taken = await self._calls.attempt("ReceiveMessage", poll)
             if taken or time.monotonic() >= ends:
                 return taken
             await asyncio.sleep(_AGAIN_S)
 
     async def _poll(self, limit: int, wait_s: int, visibility_s: int) -> Sequence[Received]:
-        polling = self._threads.poll(
-            partial(
-                self._clients.sqs.receive_message,
+        polling = self._calls.threads.poll(
+            lambda: self._clients.sqs_polls.receive_message(
                 QueueUrl=self._url,
                 MaxNumberOfMessages=limit,
                 WaitTimeSeconds=wait_s,
@@ -104,8 +93,6 @@ class SQSQueue:
             # The request cannot be called back; what it brings goes back at once.
             polling.add_done_callback(self._give_back)
             raise
-        except SDK_ERRORS as exc:
-            raise unavailable("ReceiveMessage", exc) from exc
         return [_received(message) for message in answer.get("Messages", ())]
 
     # Any: an answer is the JSON of SQS's API reference.
@@ -119,7 +106,7 @@ class SQSQueue:
             for number, message in enumerate(messages)
         ]
         if entries:
-            self._threads.start(partial(self._return_now, entries))
+            self._calls.threads.start(partial(self._return_now, entries))
 
     def _return_now(self, entries: Sequence[Entry]) -> None:
         try:
@@ -150,11 +137,10 @@ class SQSQueue:
         )
 
     async def _attributes(self, url: str) -> dict[str, str]:
-        ask = partial(self._clients.sqs.get_queue_attributes, QueueUrl=url, AttributeNames=["All"])
-        try:
-            answer = await self._threads.run(ask)
-        except SDK_ERRORS as exc:
-            raise unavailable("GetQueueAttributes", exc) from exc
+        answer = await self._calls.run(
+            "GetQueueAttributes",
+            lambda: self._clients.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"]),
+        )
         found: dict[str, str] = answer.get("Attributes", {})
         return found
 

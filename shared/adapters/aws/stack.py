@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from shared.adapters.aws.dynamodb import unavailable
+from shared.adapters.aws.calls import unavailable
 from shared.adapters.aws.session import Clients
 from shared.adapters.aws.verdicts import SDK_ERRORS, code_of
 from shared.setting_values import QUEUES

@@ -1,63 +1,55 @@
-"""The keys of tokens in a SecureString parameter of AWS Systems Manager, under the installation's secrets path."""
+"""The keys of tokens on AWS: an SSM SecureString beside the master key; pixel, redirect and unsubscribe read it too."""
 
-from typing import Any
-
-from botocore.exceptions import BotoCoreError, ClientError
-
-from shared.domain.errors import StorageUnavailable
-
-NAME = "token-keys"
+from shared.adapters.aws.calls import unavailable
+from shared.adapters.aws.session import Clients
+from shared.adapters.aws.verdicts import SDK_ERRORS, code_of
 
 
 class TokenKeyParameter:
-    """The ``TokenKeyStore`` port over a boto3 SSM client.
+    """The ``TokenKeyStore`` port over the parameter ``token-keys`` below a path such as ``/edgepost/production``.
 
-    Parameter Store has no conditional overwrite: two rotations in the same instant
-    may leave one of the two new keys, which then signs; none is lost that signed.
+    Parameter Store has no conditional overwrite: of two rotations in the same instant
+    one new key may be lost, and what it signed until then leads nowhere.
     """
 
-    # Any: boto3 makes its clients' classes at run time.
-    def __init__(self, client: Any, secrets_path: str) -> None:  # noqa: ANN401
-        self._client = client
-        self._name = f"{secrets_path.rstrip('/')}/{NAME}"
+    def __init__(self, clients: Clients, path: str) -> None:
+        self._clients = clients
+        self._name = f"{path.rstrip('/')}/token-keys"
 
     def read(self) -> str | None:
-        """Return them as text, or None if there are none yet.
+        """Return them as text, or None if there are none yet; blocks.
 
         Raises:
-            StorageUnavailable: AWS did not answer, or refused.
+            StorageUnavailable: the parameter cannot be read.
         """
         try:
-            found = self._client.get_parameter(Name=self._name, WithDecryption=True)
-        except ClientError as exc:
-            if exc.response["Error"]["Code"] == "ParameterNotFound":
+            answer = self._clients.ssm.get_parameter(Name=self._name, WithDecryption=True)
+        except SDK_ERRORS as exc:
+            if code_of(exc) == "ParameterNotFound":
                 return None
-            raise StorageUnavailable(f"the parameter {self._name} cannot be read") from exc
-        except BotoCoreError as exc:
-            raise StorageUnavailable(f"the parameter {self._name} cannot be read") from exc
-        return str(found["Parameter"]["Value"])
+            raise unavailable("GetParameter", exc) from exc
+        return str(answer["Parameter"]["Value"])
 
     def write(self, text: str, *, instead_of: str | None) -> bool:
-        """Put the text in place; False if something else than ``instead_of`` was there.
+        """Put the text in place; False if something else than ``instead_of`` was there; blocks.
 
         Raises:
-            StorageUnavailable: AWS did not answer, or refused.
+            StorageUnavailable: it is not known to be in place.
         """
         if instead_of is not None and self.read() != instead_of:
             return False
         try:
-            self._client.put_parameter(
+            self._clients.ssm.put_parameter(
                 Name=self._name,
                 Value=text,
                 Type="SecureString",
-                # 4 KB hold 70 keys, 8 KB 140; a larger value needs the advanced tier.
+                # The standard tier's 4 KB hold 60 keys; a larger value needs the advanced one.
                 Tier="Intelligent-Tiering",
                 Overwrite=instead_of is not None,
+                Description="Signs links, pixels and return paths. Losing it breaks every link that was sent.",
             )
-        except ClientError as exc:
-            if exc.response["Error"]["Code"] == "ParameterAlreadyExists":
+        except SDK_ERRORS as exc:
+            if code_of(exc) == "ParameterAlreadyExists":
                 return False
-            raise StorageUnavailable(f"the parameter {self._name} cannot be written") from exc
-        except BotoCoreError as exc:
-            raise StorageUnavailable(f"the parameter {self._name} cannot be written") from exc
+            raise unavailable("PutParameter", exc) from exc
         return True

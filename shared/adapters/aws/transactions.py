@@ -10,7 +10,8 @@ from datetime import datetime
 from typing import Any, assert_never
 
 from shared.adapters.aws.attributes import is_expired, item_attributes, key_attributes
-from shared.adapters.aws.dynamodb import Cancelled, DynamoDB, Reason, unavailable
+from shared.adapters.aws.calls import Cancelled, Reason, unavailable
+from shared.adapters.aws.dynamodb import DynamoDB
 from shared.adapters.aws.expressions import actions, conditions, update_conditions
 from shared.adapters.record_rules import changed
 from shared.ports import Absent, Delete, Put, Update, Write
@@ -37,7 +38,7 @@ async def transact(
     group = _Group(table, writes, random_bytes)
     now = clock()
     request = group.request(dynamodb, now)
-    for pause in (*dynamodb.pauses_s * _ROUNDS, None):
+    for pause in (*dynamodb.calls.pauses_s * _ROUNDS, None):
         try:
             await dynamodb.call("TransactWriteItems", request)
             return True
@@ -53,7 +54,7 @@ async def transact(
             # Another request, so another token.
             now = clock()
             request = group.request(dynamodb, now)
-        await dynamodb.rest(pause)
+        await dynamodb.calls.rest(pause)
     raise AssertionError("the last try returns or raises")
 
 

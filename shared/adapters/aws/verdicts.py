@@ -51,12 +51,19 @@ def verdict_on(error: SDKError) -> Verdict:
         code = code_of(error)
         if code in _BY_CODE:
             return _BY_CODE[code]
-        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 500)
-        # "A 500 or 503 on a write may have happened" (the same guide, "Retrying").
-        return Verdict.UNKNOWN if status >= 500 else Verdict.HOPELESS
+        # After a 500 or 503 the work may have been done (the same guide).
+        return Verdict.HOPELESS if 400 <= _status(error) < 500 else Verdict.UNKNOWN
     if isinstance(error, (ConnectTimeoutError, EndpointConnectionError)):
         return Verdict.NOT_DONE
     return Verdict.UNKNOWN
+
+
+def _status(error: ClientError) -> int:
+    """Return the HTTP status; 0 if the error does not tell."""
+    # PynamoDB's own error has lost it; it is still on botocore's, which caused it.
+    origins = (error, error.__cause__)
+    responses = [origin.response for origin in origins if isinstance(origin, ClientError)]
+    return max(int(each.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)) for each in responses)
 
 
 def code_of(error: SDKError) -> str:

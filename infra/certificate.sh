@@ -5,7 +5,7 @@ set -eu
 name=$1
 from=${2:-/data/caddy/certificates}
 to=${3:-/tls}
-owner=${OWNER:-10001} # the image's user
+owner=${OWNER:-10001} # the user of our image, unless told otherwise
 
 copy() {
   for each in crt key; do

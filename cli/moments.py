@@ -1,0 +1,24 @@
+"""Moments as people type them: so long ago, or exactly."""
+
+import re
+from datetime import UTC, datetime
+
+from shared.domain.errors import InvalidValue
+from shared.setting_values import UNITS
+
+
+def moment(text: str, now: datetime) -> datetime:
+    """Return the moment that ``90m``, ``24h``, ``3d`` or an RFC 3339 time names.
+
+    Raises:
+        InvalidValue: none of these, or a time without its zone.
+    """
+    if found := re.fullmatch(r"([0-9]{1,6})([smhd])", text.strip()):
+        return now - int(found[1]) * UNITS[found[2]]
+    try:
+        exact = datetime.fromisoformat(text.strip())
+    except ValueError as exc:
+        raise InvalidValue("a moment is so long ago (90m, 24h, 3d) or a time such as 2026-03-01T12:00:00Z") from exc
+    if exact.tzinfo is None:
+        raise InvalidValue("a time must say its zone, such as 2026-03-01T12:00:00Z")
+    return exact.astimezone(UTC)

@@ -1,0 +1,130 @@
+"""The node tracks what it sends: by the message's switches, its domain and its server."""
+
+import json
+from typing import Any
+
+import pytest
+
+from shared.domain.tenancy import Scope
+from shared.flow.track_domains import NewTrackDomain, add_track_domain, update_track_domain
+from shared.settings import Settings
+from shared.store.servers import Servers
+from shared.tokens import CLICK, OPEN
+from tests.fakes.installation import Installation, install
+from tests.unit.test_deliver_worker import ScriptedSender, work_until, worker_of
+
+HOST = "track.example.test"
+HTML = (
+    b"From: App <app@example.test>\r\nTo: user@dest.test\r\nSubject: Hello\r\n"
+    b"Date: Thu, 01 Jan 2026 12:00:00 +0000\r\nMessage-ID: <one@example.test>\r\n"
+    b"MIME-Version: 1.0\r\nContent-Type: text/html; charset=utf-8\r\n%b\r\n"
+    b'<body><a href="https://shop.example.com/a?b=1&amp;c=2">go</a></body>\r\n'
+)
+SETTINGS = Settings(public_url="https://mail.host.test", track_domain="track.host.test")
+
+
+async def track(here: Installation, **changes: Any) -> None:
+    """Give the server a tracking domain."""
+    wanted = NewTrackDomain(name=HOST, scope=Scope.ADMIN, trusted=True)
+    domain = await add_track_domain(
+        wanted, server=here.server, records=here.records, settings=SETTINGS, now=here.clock()
+    )
+    await update_track_domain(domain, records=here.records, **changes)
+
+
+async def sent(here: Installation, head: bytes = b"", **changes: object) -> bytes:
+    """Send a message and return what went on the wire."""
+    sender = ScriptedSender()
+    await here.accept(raw=HTML % head, **changes)
+    await work_until(worker_of(here, sender), lambda: bool(sender.plans))
+    return sender.plans[0].raw
+
+
+def is_clicked(raw: bytes, host: str = HOST) -> bool:
+    """Tell whether the link is tracked under the host."""
+    assert (b"https://shop.example.com/a" in raw) is not (b"https://%b/c/" % host.encode() in raw)
+    return b"https://%b/c/" % host.encode() in raw
+
+
+def is_opened(raw: bytes, host: str = HOST) -> bool:
+    """Tell whether there is a pixel of the host."""
+    return b'<img src="https://%b/o/' % host.encode() in raw
+
+
+class TestTracking:
+    async def test_links_and_pixel_speak_of_the_message(self) -> None:
+        """What comes back names this message and leads where the link led."""
+        here = await install(SETTINGS)
+        await track(here)
+        raw = await sent(here)
+        tokens = await here.tokens.tokens()
+        [message_id] = [message["message"] for message in [await _delivered(here)]]
+
+        link = tokens.read(CLICK, HOST, raw.partition(b"/c/")[2].partition(b'"')[0].decode())
+        pixel = tokens.read(OPEN, HOST, raw.partition(b"/o/")[2].partition(b'"')[0].decode())
+
+        assert link == (here.server.id, message_id, "https://shop.example.com/a?b=1&c=2")
+        assert pixel == (here.server.id, message_id, "")
+
+    @pytest.mark.parametrize("opens", [True, False, None])
+    @pytest.mark.parametrize("clicks", [True, False, None])
+    async def test_the_message_decides_for_itself(self, opens: bool | None, clicks: bool | None) -> None:
+        """As it was submitted, by API or header; what it does not say the domain says."""
+        here = await install(SETTINGS)
+        await track(here, clicks=False)
+        raw = await sent(here, track_opens=opens, track_clicks=clicks)
+
+        assert (is_opened(raw), is_clicked(raw)) == (opens is not False, clicks is True)
+
+    async def test_headers_switch_too(self) -> None:
+        """The same on every door, and Postal's own word."""
+        for head in (b"X-Edgepost-Track: opens=no, clicks=no\r\n", b"X-AMP: skip\r\n"):
+            here = await install(SETTINGS)
+            await track(here)
+            raw = await sent(here, head)
+            assert (is_opened(raw), is_clicked(raw)) == (False, False)
+
+    async def test_nothing_without_a_tracking_domain(self) -> None:
+        """The installation's own is used only where the server allows it."""
+        here = await install(SETTINGS)
+        raw = await sent(here, track_opens=True, track_clicks=True)
+        assert (is_opened(raw), is_clicked(raw)) == (False, False)
+
+    async def test_the_installations_own_where_the_server_allows_it(self) -> None:
+        """For customers without a name of their own."""
+        here = await install(SETTINGS)
+        await Servers(here.records).change(here.server, shared_tracking=True)
+        raw = await sent(here)
+
+        assert (is_opened(raw, "track.host.test"), is_clicked(raw, "track.host.test")) == (True, True)
+
+    async def test_a_bounce_is_not_tracked(self) -> None:
+        """Machines read it."""
+        here = await install(SETTINGS)
+        await track(here)
+
+        assert not is_opened(await sent(here, bounce=True))
+
+    async def test_mail_goes_out_untracked_rather_than_late(self) -> None:
+        """Damaged keys are the operator's trouble, not the recipient's."""
+        here = await install(SETTINGS)
+        await track(here)
+        here.tokens._store.text = "nonsense"  # type: ignore[attr-defined]
+        raw = await sent(here)
+
+        assert (is_opened(raw), is_clicked(raw)) == (False, False)
+
+    async def test_what_is_signed_is_what_leaves(self) -> None:
+        """The stored message stays as it was accepted."""
+        here = await install(SETTINGS)
+        await track(here)
+        raw = await sent(here)
+
+        assert raw.startswith(b"DKIM-Signature:")
+        assert is_clicked(raw)
+
+
+async def _delivered(here: Installation) -> dict[str, Any]:
+
+    [event] = await here.take_events()
+    return dict(json.loads(event))
