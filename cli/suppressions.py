@@ -138,13 +138,14 @@ def import_file(
     """Put the addresses of a CSV file on a list; what is there already stays as it is."""
 
     async def work(tools: "Tools") -> Answer:
-        from shared.flow.suppression_files import import_suppressions
+        from shared.flow.suppression_files import MAX_FIELD, import_suppressions
 
         scope, using = await _opened(server, organization, stream, tools)
         with ExitStack() as opened:
-            lines = sys.stdin if str(file) == "-" else opened.enter_context(_readable(file))
+            source = sys.stdin if str(file) == "-" else opened.enter_context(_readable(file))
             done = await import_suppressions(
-                lines,
+                # A line without end must not be read whole before it is refused.
+                iter(lambda: source.readline(MAX_FIELD + 1), ""),
                 scope,
                 source=f"import {tools.rng.getrandbits(32):08x}",
                 using=using,

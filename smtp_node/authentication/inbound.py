@@ -7,6 +7,7 @@ not be found out is stated as such.
 
 import asyncio
 import logging
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from shared.domain.errors import MalformedMessage
@@ -21,6 +22,9 @@ from smtp_node.authentication.spf import check_spf
 from smtp_node.authentication.verify import check_signatures
 
 log = logging.getLogger(__name__)
+
+THREADS = 8
+"""Mails checked at once in one node; most of their time they wait for the DNS."""
 
 MAX_CHECKED_BYTES = 26_214_400
 """Larger mail is taken unchecked: canonical forms are copies of it."""
@@ -51,11 +55,15 @@ class Authentication:
         self._resolver = resolver
         self._authserv_id = authserv_id
         self._budget_s = budget_s
+        # Threads of its own: mail whose look-ups are slow on purpose must not take those that sign and parse.
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="authentication")
 
     async def check(self, raw: bytes, envelope: Envelope) -> Results:
         """Return what the checks found; never fails because of the mail."""
-        lookups = Lookups(self._resolver, asyncio.get_running_loop(), budget_s=self._budget_s)
-        return await asyncio.to_thread(_check, raw, envelope, lookups)
+        loop = asyncio.get_running_loop()
+        # The budget runs while the mail waits for a thread: under a flood all wait shortly and are stated unknown.
+        lookups = Lookups(self._resolver, loop, budget_s=self._budget_s)
+        return await loop.run_in_executor(self._threads, _check, raw, envelope, lookups)
 
     async def stated(self, raw: bytes, envelope: Envelope) -> tuple[bytes, Results]:
         """Return the mail with our Authentication-Results on top and without forged ones, and what it says.

@@ -160,6 +160,8 @@ class Connection(SMTP):
 
     async def _named_by_proxy(self, proxy: Client) -> Client | None:
         """Return the client that the proxy names, or the proxy itself; None if it says something else."""
+        if self.house.gate.refusal(proxy) == "total":
+            return proxy  # refused by the caller: a full house waits for nobody's header
         self.house.sessions.add(self)  # so that a shutdown finds it
         self.expect_within(self.limits.handshake, replies.TOO_SLOW)
         try:

@@ -71,6 +71,8 @@ _GIVEN_UP = re.compile(
     re.IGNORECASE,
 )
 
+_REPLY_SUBJECT = re.compile(r"\s*(re|aw|wg|fwd?|sv|antw|odp|rif|tr|回复|转发)\s?(\[\d{1,3}\])?\s?[:：]", re.IGNORECASE)
+
 _DAEMON = re.compile(
     r"mailer[-_. ]?daemon|postmaster|mail[-_. ]?delivery|delivery[-_. ]?(sub)?system|mail(er)?[-_ ]?(system|robot|administrator|service)|"
     r"mdaemon|\bmda\b|bounce|undeliver|returned|system administrator|administrator@|\bmta\b|mailadmin|mailsystem|double-bounce|"
@@ -108,6 +110,14 @@ def answer_kind(content: Content) -> Kind | None:
     return None
 
 
+def is_reply(content: Content) -> bool:
+    """Whether a person answers or forwards, whatever that person writes about failures."""
+    return bool(
+        _REPLY_SUBJECT.match(content.header("subject"))
+        or ("in-reply-to" in content.headers and not _FAILURE_SUBJECT.search(content.header("subject")))
+    )
+
+
 def is_delay(subject: str, notice: Sequence[str]) -> bool:
     """Whether the notice only says that the mail is still being tried."""
     text = "\n".join(notice)[:MAX_JUDGED]
@@ -118,7 +128,12 @@ def is_delay(subject: str, notice: Sequence[str]) -> bool:
 
 def looks_like_failure(content: Content) -> bool:
     """Whether sender or subject are those of a failure notice."""
-    return is_from_daemon(content) or bool(_FAILURE_SUBJECT.search(content.header("subject")))
+    return is_from_daemon(content) or has_failure_subject(content)
+
+
+def has_failure_subject(content: Content) -> bool:
+    """Whether the subject is that of a failure notice."""
+    return bool(_FAILURE_SUBJECT.search(content.header("subject")))
 
 
 def is_from_daemon(content: Content) -> bool:

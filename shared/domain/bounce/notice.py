@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from shared.domain.bounce.content import Content
 from shared.domain.bounce.diagnosis import category_in, diagnose, kept
 from shared.domain.bounce.formats import FORMATS, Format
-from shared.domain.bounce.kinds import is_from_daemon, looks_like_failure
+from shared.domain.bounce.kinds import has_failure_subject, is_from_daemon, looks_like_failure
 from shared.domain.bounce.mailboxes import mailbox, mailboxes
 from shared.domain.bounce.report import Action, BounceType, Category, RecipientReport
 
@@ -73,7 +73,7 @@ def read_notice(content: Content, notice: Notice, action: Action) -> tuple[str, 
             continue
         found = [(at, address) for at, address in _found(each, notice.lines, start) if address.lower() not in own]
         found = list(_without_contacts(found))
-        if found and (looks_like_failure(content) or _says_failure(notice)):
+        if found and (looks_like_failure(content) or _says_undelivered(notice)):
             return each.name, _reports(found, notice, each.hint, action)
     return GENERIC, _generic(content, notice, own, action)
 
@@ -113,9 +113,12 @@ def _completed(address: str, domain: str) -> str:
     return mailbox(f"{address}@{domain}" if domain and "@" not in address else address)
 
 
+def _says_undelivered(notice: Notice) -> bool:
+    return bool(_FAILURE.search("\n".join(notice.lines)[:MAX_FAILURE_TEXT]))
+
+
 def _says_failure(notice: Notice) -> bool:
-    text = "\n".join(notice.lines)
-    return bool(_FAILURE.search(text[:MAX_FAILURE_TEXT])) or category_in(text) is not None
+    return _says_undelivered(notice) or category_in("\n".join(notice.lines)) is not None
 
 
 def _without_contacts(found: Sequence[tuple[int, str]]) -> Sequence[tuple[int, str]]:
@@ -163,7 +166,8 @@ def _reports(
 
 def _generic(content: Content, notice: Notice, own: frozenset[str], action: Action) -> Sequence[RecipientReport]:
     """Read a notice of an unknown form: its author or subject must be a mail system's, and it must say why."""
-    if not looks_like_failure(content) or not (_says_failure(notice) or is_from_daemon(content)):
+    says_why = _says_failure(notice) or has_failure_subject(content) or action is Action.DELAYED
+    if not looks_like_failure(content) or not (says_why or "mailer-daemon" in content.header("from").lower()):
         return ()
     found: dict[str, int] = {}
     for at, line in enumerate(notice.lines):
@@ -178,4 +182,8 @@ def _generic(content: Content, notice: Notice, own: frozenset[str], action: Acti
     # Of several addresses, those count that the returned message was for.
     for_these = {address: at for address, at in found.items() if address.lower() in notice.returned.lower()}
     places = _without_contacts([(at, address) for address, at in (for_these or found).items()])
-    return _reports(places[:MAX_RECIPIENTS], notice, None, action)
+    reports = _reports(places[:MAX_RECIPIENTS], notice, None, action)
+    if is_from_daemon(content):
+        return reports
+    # Advertising speaks of deliveries that failed, too: whoever is no mail system must say why.
+    return [each for each in reports if each.category is not Category.OTHER]

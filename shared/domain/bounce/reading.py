@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from shared.domain.bounce.content import Content, read_content
 from shared.domain.bounce.dsn import read_statuses
-from shared.domain.bounce.kinds import answer_kind, is_delay, is_from_daemon
+from shared.domain.bounce.kinds import answer_kind, is_delay, is_from_daemon, is_reply
 from shared.domain.bounce.notice import Notice, read_notice, split_notice
 from shared.domain.bounce.originals import read_originals
 from shared.domain.bounce.report import Action, Kind, Originals, Reading, RecipientReport
@@ -45,9 +45,10 @@ def _read(content: Content) -> Reading:
 
 
 def _read_other(content: Content, notice: Notice, originals: Originals) -> Reading:
-    answer = None if _is_surely_a_notice(content) else answer_kind(content)
-    if answer is not None:
-        return Reading(answer)
+    if not _is_surely_a_notice(content):
+        answer = answer_kind(content)
+        if answer is not None or is_reply(content):
+            return Reading(answer or Kind.OTHER)
     delayed = is_delay(content.header("subject"), notice.lines)
     name, recipients = read_notice(content, notice, Action.DELAYED if delayed else Action.FAILED)
     if not recipients:
