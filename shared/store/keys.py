@@ -226,6 +226,13 @@ def events_of_message(server: Server, message_id: MessageId) -> tuple[str, str, 
     return f"events#{server.id}#{hour}#{shard}", f"{message_id:016d}#", f"{message_id:016d}$"
 
 
+def hits_of_message(server: Server, message_id: MessageId, kind: EventKind) -> tuple[str, str, str]:
+    """Return the partition of a message's hits of one kind, and the range of their sort keys."""
+    hour, shard = _hour_and_shard(server.shards, message_id)
+    name = f"{message_id:016d}#0000#{kind.value}"  # A hit belongs to no attempt.
+    return f"events#{server.id}#{hour}#{shard}", f"{name}#", f"{name}$"
+
+
 def named_by_event_key(key: Key) -> tuple[ServerId, MessageId, int, EventKind, str]:
     """Return what an event's key says of it: server, message, attempt, kind and subject."""
     message_id, attempt, kind, *subject = key.sort.split("#", 3)
