@@ -142,5 +142,5 @@ docs: setup ## Write the pages that are made from the code again: settings, even
 
 .PHONY: clean
 clean: ## Remove .venv and everything that can be made again; ./data stays
-	rm -rf $(VENV) $(MINISTACK) $(SAM) build dist *.egg-info .ci/node .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(MINISTACK) $(SAM) .venv-*.lock .aws-sam build dist *.egg-info .ci/node .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -17,6 +17,8 @@ import parts  # noqa: E402
 import relay  # noqa: E402
 import signing  # noqa: E402
 import storage  # noqa: E402
+import tracking  # noqa: E402
+import webhooks  # noqa: E402
 
 PAGE = ROOT / "docs/performance.md"
 
@@ -40,8 +42,19 @@ writes its queue with fsync, Haraka without. All run at the same time, one is lo
 ## Send API""",
     "signing": """\
 ## DKIM signatures""",
+    "tracking": """\
+## Tracking
+
+Marking an HTML message in the node, and one hit of a function: token believed, hit sent to a queue, answered. Cold
+start is a fresh process until the first answer, keys read, above a bare interpreter; both from .pyc files.""",
     "parts": """\
 ## Parts""",
+    "webhooks": """\
+## Webhooks
+
+Receivers are small programs on the same machine. First, how long an event takes from its happening to a healthy
+endpoint, beside another healthy one and beside one that hangs. Then the relay, without endpoints and with five that are
+told of everything.""",
     "storage": """\
 ## Storage
 
@@ -56,7 +69,9 @@ def benchmarks(directory: Path) -> dict[str, Callable[[], str]]:
         "relay": lambda: relay.run(directory),
         "api": lambda: api.run(directory),
         "signing": signing.run,
+        "tracking": tracking.run,
         "parts": lambda: parts.run(directory),
+        "webhooks": lambda: webhooks.run(directory),
         "storage": lambda: storage.run(directory),
     }
 

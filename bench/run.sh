@@ -1,7 +1,7 @@
 #!/bin/bash
 # Runs every benchmark and writes docs/performance.md. Loopback only; about ten minutes on two cores.
 #   bench/run.sh                 everything
-#   bench/run.sh relay api       some of: relay api signing parts storage
+#   bench/run.sh relay api       some of: relay api signing tracking parts webhooks storage
 # EDGEPOST_BENCH_DIR   where peers are installed and queues lie (default: $TMPDIR/edgepost-bench)
 # BENCH_ROUNDS, BENCH_MESSAGES, BENCH_RECORDS, BENCH_QUEUED: sizes, see bench/measure.py
 set -euo pipefail

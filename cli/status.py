@@ -40,7 +40,9 @@ async def _organization_count(tools: "Tools") -> int:
 
 async def _servers(tools: "Tools") -> list[dict[str, Any]]:
     from cli.listing import every_server
+    from shared.store.held import HeldMessages
 
+    held = HeldMessages(tools.stores.records)
     found: list[dict[str, Any]] = []
     async for server, organization in every_server(records=tools.stores.records):
         suspended = bool(server.suspended_at or organization.suspended_at)
@@ -49,23 +51,10 @@ async def _servers(tools: "Tools") -> list[dict[str, Any]]:
                 "server": server.permalink,
                 "organization": organization.permalink,
                 "state": "Suspended" if suspended else server.mode.value,
-                "held": await _held_count(server.id, tools),
+                "held": await held.counted(server, most=MAX_HELD_COUNTED),
             }
         )
     return found
-
-
-async def _held_count(server_id: int, tools: "Tools") -> int:
-    from shared.store.keys import held_key
-
-    partition, cursor, counted = held_key(server_id, 0).partition, None, 0
-    while counted < MAX_HELD_COUNTED:
-        page = await tools.stores.records.query(partition, limit=1000, cursor=cursor)
-        counted += len(page.items)
-        cursor = page.cursor
-        if cursor is None:
-            break
-    return min(counted, MAX_HELD_COUNTED)
 
 
 async def _depth(name: str, queue: "Queue") -> dict[str, Any]:

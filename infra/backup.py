@@ -16,6 +16,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 FOLDERS = ("bodies", "tls")
+FILES = ("token-keys.json",)
+"""Without it, links of mail that was sent lead nowhere."""
+
 BUSY_S = 60
 
 
@@ -36,6 +39,9 @@ def back_up(data: Path, backups: Path, keep: int, now: datetime) -> Path:
     for folder in FOLDERS:
         if (data / folder).is_dir():
             _pack(data, folder, part / f"{folder}.tar")
+    for file in FILES:
+        if (data / file).exists():
+            shutil.copy2(data / file, part / file)
     part.rename(made)
     for old in sorted(each for each in backups.iterdir() if each.is_dir())[:-keep]:
         shutil.rmtree(old)

@@ -24,7 +24,7 @@ OURS = ("functions", "shared")
 ELSEWHERE = ("shared.adapters.embedded",)
 """Modules that a function imports only in the standalone shape."""
 
-OPENING_SECRETS = ("shared.adapters.aws.master_key", "shared.adapters.keyring")
+OPENING_SECRETS = ("shared.adapters.keyring",)
 """Modules that open stored secrets.  No function's role may read the master key: these and cryptography stay out."""
 
 WHEEL_NAMES = {"arm64": "aarch64", "x86_64": "x86_64"}
@@ -163,11 +163,13 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--architecture", required=True, choices=[*WHEEL_NAMES, HOST])
     given = parser.parse_args(arguments)
     copy_modules(given.function, given.target)
-    pip = pip_command(given.function, given.target, python=given.python, architecture=given.architecture)
-    # Its own pip; S603 asks whether the words are ours, and they are.
-    failed = subprocess.run(pip, check=False).returncode  # noqa: S603
-    if failed:
-        return failed
+    # What links of mail lead to (pixel, redirect, unsubscribe) needs nothing beyond the standard library.
+    if (ROOT / "requirements" / f"{given.function}.txt").exists():
+        pip = pip_command(given.function, given.target, python=given.python, architecture=given.architecture)
+        # Its own pip; S603 asks whether the words are ours, and they are.
+        failed = subprocess.run(pip, check=False).returncode  # noqa: S603
+        if failed:
+            return failed
     remove_unused(given.target)
     if command := interpreter(given.python, given.architecture):
         compile_modules(given.target, command)

@@ -7,8 +7,8 @@
 #   localstack/deploy.sh delete       delete the stack from the emulator, with its data, and end the MiniStack that this
 #                                     script started; without `delete` it keeps its state in .ministack/
 #
-# Run it again to update the stack.  STACK names another stack than samconfig.toml does; words after the environment go
-# to `sam deploy`, such as --no-confirm-changeset.
+# Run it again to update the stack.  STACK names another stack than samconfig.toml does; PARAMETERS has more of the
+# emulator's stack, such as "Hostname=mail.test LogLevel=info"; words after the environment go to `sam deploy`.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -87,6 +87,9 @@ build_for_emulator() {
   fi
   parameters=(Environment=local DeletionProtection=false LogLevel=debug
     "PythonRuntime=python$LAMBDA_PYTHON" "Architecture=$architecture")
+  local -a more
+  read -r -a more <<<"${PARAMETERS:-}"
+  parameters+=(${more[@]:+"${more[@]}"})
 }
 
 name_of_stack() {

@@ -115,7 +115,8 @@ class Records(Protocol):
     """Items under (partition, sort key): DynamoDB's shape, which SQLite serves too.
 
     Reads are consistent: they see every write acknowledged before them.
-    Expired items are never returned.
+    Expired items are never returned.  An engine may count expiry in whole
+    seconds, rounded up.
     """
 
     async def get(self, key: Key) -> Item | None:

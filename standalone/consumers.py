@@ -27,6 +27,7 @@ from shared.domain.errors import StorageUnavailable
 from shared.ports import Clock, Queue, Received
 from shared.telemetry import Meter
 from standalone.lambda_events import Handler, LambdaContext, failed_receipts, scheduled_event, sqs_event
+from standalone.mail_first import MailFirst
 from standalone.parts import Context
 from standalone.wiring import build_consumers
 
@@ -48,7 +49,8 @@ FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 30.0
 """Waits after a run that failed as a whole, doubled each time."""
 
-WEBHOOK_RUNS = 32
+COUNTED_AFTER_S = 0.1
+WEBHOOK_RUNS = 64
 """More than one dead endpoint can hold (``shared.flow.lanes``)."""
 
 MINUTE_S = 60.0
@@ -88,6 +90,7 @@ class Runner:
         self._stop = stop
         self._meter = meter
         self._clock = clock
+        self._mail = MailFirst()
 
     # --- Queues
 
@@ -97,6 +100,7 @@ class Runner:
         while not self._stop.is_set():
             try:
                 batch = await self._gather(queue)
+                self._mail.note(len(batch))
                 done = await self._give(name, queue, function, batch) if batch else True
             except StorageUnavailable:
                 log.exception("queue_unavailable", extra={"queue": name})
@@ -106,7 +110,10 @@ class Runner:
                 await self._wait(pause_s)
 
     async def consume_many(self, name: str, queue: Queue, function: Function, *, most: int) -> None:
-        """Give what lies on the queue to the function at once, in up to ``most`` runs side by side."""
+        """Give what lies on the queue to the function at once, in up to ``most`` runs side by side.
+
+        While much mail flows it rests between the runs (``standalone.mail_first``).
+        """
         running: set[asyncio.Task[bool]] = set()
         while not self._stop.is_set():
             try:
@@ -120,6 +127,10 @@ class Runner:
             running = {each for each in running if not each.done()}
             if len(running) >= most:
                 await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            if running and self._mail.much:
+                # Only what has run can be counted; one that waits for somebody uses nothing.
+                await asyncio.wait(running, timeout=COUNTED_AFTER_S)
+            await self._wait(self._mail.rest_s())
         await asyncio.gather(*running)
 
     async def _give_or_log(self, name: str, queue: Queue, function: Function, batch: Sequence[Received]) -> bool:
@@ -216,5 +227,7 @@ class Runner:
 
     async def _wait(self, seconds: float) -> None:
         """Wait, but not longer than the part may live."""
+        if seconds <= 0:
+            return
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._stop.wait(), seconds)

@@ -10,6 +10,7 @@ from fastapi.datastructures import Headers
 from fastapi.responses import PlainTextResponse, Response
 
 from shared.domain.errors import StorageUnavailable
+from shared.settings import Network
 from standalone.hit_queue import HitQueue
 from standalone.lambda_http import LambdaHTTP
 from standalone.tracking_hosts import TrackingHosts, host_name
@@ -28,11 +29,13 @@ class TrackingFront:
         hosts: tell which requests are for tracking.
         functions: answer them.
         hits: what is still to be written.
+        trusted_proxies: whose question about certificates is answered, besides programs of this machine.
     """
 
     hosts: TrackingHosts
     functions: LambdaHTTP
     hits: HitQueue
+    trusted_proxies: tuple[Network, ...] = ()
 
     async def serves(self, scope: Any) -> bool:  # noqa: ANN401  # as ASGI leaves it
         """Tell whether a request is for a tracking host: then nobody else may answer it."""
@@ -41,11 +44,10 @@ class TrackingFront:
     async def tls_ask(self, scope: Any) -> Response:  # noqa: ANN401
         """Answer Caddy's on-demand TLS: 200 if it may get a certificate for ``?domain=``, else 404.
 
-        Only a program on this machine is answered, and only directly: through the
-        proxy anybody could ask who our customers are.
+        Only the proxy itself is answered: through it anybody could ask who our customers are.
         """
         peer = scope["client"][0] if scope.get("client") else ""
-        if not _is_loopback(peer) or "x-forwarded-for" in Headers(scope=scope):
+        if not self._is_proxy(peer) or "x-forwarded-for" in Headers(scope=scope):
             return _said(HTTPStatus.NOT_FOUND)
         query = parse_qs(scope.get("query_string", b"").decode("latin-1"), max_num_fields=10)
         try:
@@ -58,12 +60,14 @@ class TrackingFront:
         """Write what was seen and is not written yet."""
         await self.hits.finish(FINISH_S)
 
-
-def _is_loopback(address: str) -> bool:
-    try:
-        return ip_address(address).is_loopback
-    except ValueError:
-        return False
+    def _is_proxy(self, peer: str) -> bool:
+        try:
+            address = ip_address(peer)
+        except ValueError:
+            return False
+        return address.is_loopback or any(
+            address.version == network.version and address in network for network in self.trusted_proxies
+        )
 
 
 def _said(status: HTTPStatus) -> Response:

@@ -119,7 +119,7 @@ def _tracking_front(context: Context, stores: Stores, clock: Clock) -> "Tracking
         trusted_proxies=settings.trusted_proxies,
     )
     hosts = TrackingHosts(TrackDomains(stores.records), settings, is_ours=functions.is_ours)
-    return TrackingFront(hosts, functions, hits)
+    return TrackingFront(hosts, functions, hits, settings.trusted_proxies)
 
 
 def build_node_front(context: Context) -> "Front":

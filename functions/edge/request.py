@@ -12,7 +12,7 @@ MAX_USER_AGENT = 300
 CLOUDFRONT = "cloudfront"
 """The proxy whose word on host and viewer counts, because nobody else can call the function (AuthType AWS_IAM)."""
 
-_HOST = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?\Z")
+_HOST = re.compile(r"[a-z0-9_]([a-z0-9._-]{0,251}[a-z0-9_])?\Z")
 _ADDRESS = re.compile(r"[0-9a-f.:]{2,45}\Z")
 
 

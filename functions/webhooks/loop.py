@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -11,8 +11,13 @@ T = TypeVar("T")
 class Loop:
     """Runs coroutines in a thread of its own, those of several callers at once."""
 
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
+    def __init__(self, new_event_loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
+        """Start the thread.
+
+        Args:
+            new_event_loop: makes the loop.
+        """
+        self._loop = new_event_loop()
         # It ends with the process: a function is stopped between its runs, never told to.
         threading.Thread(target=self._loop.run_forever, name="webhooks", daemon=True).start()
 

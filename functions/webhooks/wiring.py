@@ -1,7 +1,10 @@
 """Builds what the webhooks function needs, once for each process."""
 
+import asyncio
+import contextlib
 import functools
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from functions.webhooks.loop import Loop
@@ -48,4 +51,10 @@ def services() -> Services:
         clock=utc_now,
         rng=PooledRandom(),
     )
-    return Services(notifying, Loop())
+    make_loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
+    # Standalone has it; Lambda waits for networks more than it computes.
+    with contextlib.suppress(ImportError):
+        import uvloop
+
+        make_loop = uvloop.new_event_loop
+    return Services(notifying, Loop(make_loop))

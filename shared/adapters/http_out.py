@@ -30,7 +30,7 @@ from shared.domain.networks import may_reach
 from shared.network import MAX_ANSWER_BYTES, HTTPAnswer, Resolver
 from shared.settings import Network
 
-MAX_CONNECTIONS = 200
+MAX_CONNECTIONS = 1000
 KEEP_ALIVE_S = 30.0
 
 REFUSED = "The address may not be reached."

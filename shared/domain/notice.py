@@ -7,7 +7,7 @@ sends the same bytes, and the node of the last attempt needs to read nothing.
 import json
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from shared.domain.errors import InvalidValue
@@ -32,11 +32,22 @@ class Notice:
     server: Mapping[str, Any] | None = None
     """Only where the event concerns no message."""
 
-    def to_document(self) -> dict[str, Any]:
-        """Return the form in which it travels inside a parcel."""
-        document: dict[str, Any] = {"event": json.loads(self.event.to_json())}
-        document |= {} if self.message is None else {"message": dict(self.message)}
-        return document | ({} if self.server is None else {"server": dict(self.server)})
+    written: str = field(default="", compare=False, repr=False)
+    """Its wire form, if it was made already."""
+
+    def to_json(self) -> str:
+        """Return the form in which it travels inside a parcel, in ASCII."""
+        if self.written:
+            return self.written
+        parts = [f'"event":{self.event.to_json()}']
+        for name, facts in (("message", self.message), ("server", self.server)):
+            if facts is not None:
+                parts.append(f'"{name}":{json.dumps(facts, separators=(",", ":"))}')
+        return f"{{{','.join(parts)}}}"
+
+    def prepared(self) -> "Notice":
+        """Return it with its wire form: many endpoints get the same."""
+        return replace(self, written=self.to_json())
 
     @classmethod
     def of_document(cls, document: Mapping[str, Any]) -> "Notice":

@@ -62,7 +62,7 @@ def group_of(parcel: Parcel) -> str:
 
 async def _tell(server_id: ServerId, endpoints: Sequence[Endpoint], events: Sequence[Event], using: HandingOn) -> None:
     wanted = [event for event in events if any(endpoint.wants(event.kind) for endpoint in endpoints)]
-    notices = await notices_of(server_id, wanted, using)
+    notices = [notice.prepared() for notice in await notices_of(server_id, wanted, using)]
     parcels: list[Parcel] = []
     for endpoint in endpoints:
         own = [notice for notice in notices if endpoint.wants(notice.event.kind)]

@@ -10,7 +10,6 @@ once one changes the record, and only that one is reported.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import cast
 
 from shared.domain.addresses import domain_of
 from shared.domain.errors import NotFound, WrongState
@@ -21,8 +20,8 @@ from shared.domain.message import Delivery, Message, Status
 from shared.domain.tenancy import Server
 from shared.flow.queues import work_queue
 from shared.flow.settle import Settling
-from shared.ports import Delete, Equals, Item, Outgoing
-from shared.store.keys import held_key
+from shared.ports import Item, Outgoing
+from shared.store.held import HeldMessages
 
 CANCELLED = "The hold on this message has been removed without action."
 """Postal's words (app/models/message.rb, cancel_hold)."""
@@ -40,11 +39,14 @@ class HeldPage:
 
 
 async def held(server: Server, *, cursor: str | None = None, limit: int = 30, using: Settling) -> HeldPage:
-    """Return a page of the server's held messages, oldest first."""
-    partition = held_key(server.id, 0).partition
-    page = await using.stores.records.query(partition, limit=min(limit, MAX_PAGE), cursor=cursor)
-    found = [await using.messages.get(server, MessageId(cast("int", item["id"]))) for _, item in page.items]
-    return HeldPage([message for message in found if message is not None and message.held], page.cursor)
+    """Return a page of the server's held messages, oldest first.
+
+    Raises:
+        InvalidValue: the cursor is none.
+    """
+    ids, after = await HeldMessages(using.stores.records).page(server, cursor, limit=min(limit, MAX_PAGE))
+    found = [await using.messages.get(server, each) for each in ids]
+    return HeldPage([message for message in found if message is not None and message.held], after)
 
 
 async def release(server: Server, message_id: MessageId, *, using: Settling) -> Message:
@@ -111,6 +113,5 @@ async def _off_the_list(server: Server, message: Message, changed: Message | Non
     if changed is None:
         raise WrongState(f"message {message.id} was released or cancelled by somebody else just now")
     # Only this hold's entry: the message may have been claimed and held again meanwhile.
-    this_hold = Equals("attempt", message.attempt)
-    await using.stores.records.delete(Delete(held_key(server.id, message.id), when=(this_hold,)))
+    await HeldMessages(using.stores.records).remove(server, message.id, attempt=message.attempt)
     return changed

@@ -7,7 +7,7 @@ endpoint gone or disabled              dropped; the event log still has it
 lane full                              put off some seconds, no attempt lost
 lane paused (breaker open)             the attempt counts as failed, unsent
 free claim, same attempt               sent
-lease of somebody else                 ``Waiting``: comes back by itself
+lease of somebody else                 comes back when its visibility ends
 attempt over                           what follows is done again, then dropped
 =====================================  =======================================
 
@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from shared.domain.endpoint import Endpoint
+from shared.domain.errors import Unavailable
 from shared.domain.event import Event, EventKind
 from shared.domain.ids import MessageId
 from shared.domain.moments import to_ms
@@ -43,9 +44,10 @@ from shared.store.schedule import Entry, Schedule
 
 log = logging.getLogger(__name__)
 
-LEASE = timedelta(seconds=120)
-"""How long a claim holds; no attempt lasts longer than ``BUDGET`` and one request."""
+LEASE = timedelta(seconds=30)
+"""How long a claim holds; kept alive as long as the attempt lasts."""
 
+HEARTBEAT_S = 10.0
 BUDGET = timedelta(seconds=45)
 """Afterwards no further notice of the parcel is begun; the rest goes on in the next attempt."""
 
@@ -116,9 +118,23 @@ async def _attempt(parcel: Parcel, endpoint: Endpoint, lane: Lane, *, unsent: bo
     claimed = await using.parcels.claim(parcel, now=now, lease_until=now + LEASE)
     if claimed is None:
         return await _not_ours(parcel, using)
-    sent = [] if unsent else await _send(parcel, endpoint, lane, using)
+    keeping = asyncio.create_task(_keep(parcel, claimed, using))
+    try:
+        sent = [] if unsent else await _send(parcel, endpoint, lane, using)
+    finally:
+        keeping.cancel()
     await _settle(parcel, claimed, endpoint, lane, sent=sent, using=using)
     return True
+
+
+async def _keep(parcel: Parcel, claimed: ParcelState, using: Notifying) -> None:
+    """Keep the claim alive until cancelled."""
+    while True:
+        await asyncio.sleep(HEARTBEAT_S)
+        try:
+            await using.parcels.extend_lease(parcel, claimed, using.clock() + LEASE)
+        except Unavailable:
+            log.warning("webhook_lease_not_extended", exc_info=True, extra=_names(parcel))
 
 
 async def _put_off(parcel: Parcel, using: Notifying) -> None:
@@ -135,6 +151,8 @@ async def _not_ours(parcel: Parcel, using: Notifying) -> bool:
     if state is not None and state.attempt == parcel.attempt + 1 and state.left and state.next_at:
         # Whoever settled it may have died before the next attempt was on its way.
         await _send_on(parcel.following(state.left), state.next_at, using)
+    if state is None:
+        log.warning("webhook_parcel_forgotten", extra=_names(parcel))
     return True
 
 

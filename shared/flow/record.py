@@ -32,6 +32,9 @@ log = logging.getLogger(__name__)
 
 COMMIT_PAUSES_S = (0.02, 0.1)
 
+OPENED_AT_ONCE = 16
+"""Calls that wait for each other in a small process must not make a page late."""
+
 BUSY_FROM = 10
 """Events of one server in one batch from which it counts as busy; a hundred of all servers are a usual batch."""
 
@@ -69,7 +72,11 @@ async def record(batch: Sequence[Event], *, using: Recording, hand_on: HandOn | 
         hand_on: gets the new events, if there are any; None: nobody wants them.
     """
     groups = list(_groups(batch))
-    reserved = await asyncio.gather(*(_reserve(group, using) for group in groups))
+    # All are opened before anything else is put: a page must be there soon after its moment.
+    few = asyncio.Semaphore(OPENED_AT_ONCE)
+    opened = await asyncio.gather(*(_open(group[0].server_id, using, few) for group in groups))
+    reserving = [_reserve(flush, group, using) for flush, group in zip(opened, groups, strict=True)]
+    reserved = await asyncio.gather(*reserving)
     failed = {event.id for each in reserved for event in each.failed}
     begun = [each for each in reserved if each.new]
     if hand_on is not None and begun:
@@ -120,17 +127,27 @@ class _Begun:
     failed: Sequence[Event]
 
 
-async def _reserve(events: Sequence[Event], using: Recording) -> _Begun:
-    server_id = events[0].server_id
+async def _open(server_id: ServerId, using: Recording, few: asyncio.Semaphore) -> Flush | None:
+    """Open a flush of the server; None if that cannot be done now."""
+    async with few:
+        try:
+            server = await using.directory.server(server_id)
+            # A server that is gone has events still: its deletion was asked for, theirs was not.
+            return await using.flushes.open(server_id, server.shards if server else ())
+        except Unavailable:
+            log.warning("events_not_opened", exc_info=True, extra={"server_id": server_id})
+            return None
+
+
+async def _reserve(flush: Flush | None, events: Sequence[Event], using: Recording) -> _Begun:
+    if flush is None:
+        return _Begun(None, {}, events)
     try:
-        server = await using.directory.server(server_id)
-        # A server that is gone has events still: its deletion was asked for, theirs was not.
-        flush = await using.flushes.open(server_id, server.shards if server else ())
         reserved = await using.flushes.reserve(flush, events)
         if not reserved.new:
             await using.flushes.give_up(flush)
     except Unavailable:
-        log.warning("events_not_reserved", exc_info=True, extra={"server_id": server_id, "events": len(events)})
+        log.warning("events_not_reserved", exc_info=True, extra={"server_id": flush.server_id, "events": len(events)})
         return _Begun(None, {}, events)
     return _Begun(flush, reserved.new, reserved.busy)
 

@@ -26,12 +26,12 @@ from shared.domain.message import Delivery, Evidence, Message, Status
 from shared.domain.moments import to_ms
 from shared.domain.outcome import HardFail, Held, Outcome, Postponed, Sent, SoftFail
 from shared.domain.retry import RetrySchedule, hinted_or_own
-from shared.domain.tenancy import Tenant
+from shared.domain.tenancy import Server, Tenant
 from shared.flow.claim import Claimed
 from shared.flow.queues import work_queue
-from shared.ports import MAX_DELAY, Item, Outgoing, Put, Stores
+from shared.ports import MAX_DELAY, Item, Outgoing, Stores
 from shared.settings import Settings
-from shared.store.keys import held_key
+from shared.store.held import HeldMessages
 from shared.store.messages import Messages
 from shared.store.schedule import Entry, Schedule
 
@@ -187,7 +187,7 @@ async def complete(
         now: a retry that is already due goes out at once.
     """
     if message.held and message.hold_expires_at is not None:
-        await _keep_held(message, message.hold_expires_at, using, now)
+        await _keep_held(tenant.server, message, message.hold_expires_at, using, now)
     elif message.next_attempt_at is not None and not message.claims:
         # Claims would mean that the next job was sent: another one would live on beside it.
         await _send_later(tenant, message, message.next_attempt_at, prefer_ip=prefer_ip, using=using, now=now)
@@ -196,10 +196,10 @@ async def complete(
         await using.stores.events.send([Outgoing(event.to_json(), group=str(message.server_id))])
 
 
-async def _keep_held(message: Message, until: datetime, using: Settling, now: datetime) -> None:
+async def _keep_held(server: Server, message: Message, until: datetime, using: Settling, now: datetime) -> None:
     kept_until = message.accepted_at + using.settings.message_retention
-    listing: Item = {"id": message.id, "attempt": message.attempt}
-    await using.stores.records.put(Put(held_key(message.server_id, message.id), listing, kept_until))
+    listed = HeldMessages(using.stores.records)
+    await listed.put(server, message.id, attempt=message.attempt, kept_until=kept_until)
     item: Item = {
         "do": "expire_hold",
         "server": message.server_id,

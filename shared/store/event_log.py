@@ -5,7 +5,6 @@ reads their moment (``shared.store.event_flushes``).  A page that stays open is
 waited for, then made dead; its events are listed by a later flush.
 """
 
-import asyncio
 import re
 from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from shared.ports import Item, Key, Records
 from shared.store.event_flushes import READ_AFTER, listed_keys, make_dead
 from shared.store.events import Events
 from shared.store.keys import MAX_LOG_SHARDS, flushed_at, log_partition, named_by_event_key
+from shared.store.paging import first_of
 
 MAX_READ = 500
 """Events one read returns at most."""
@@ -128,27 +128,15 @@ class EventLog:
         shards = min(max(shards_at(server.shards, day), *counts, 1), MAX_LOG_SHARDS)
         partitions = [log_partition(server.id, day, shard) for shard in range(shards)]
         while True:
-            some = await asyncio.gather(*(self._some(each, first, below) for each in partitions))
-            # Beyond the last page that was read of a shard, there may be more in it.
-            ends = [pages[-1][0].sort for pages, complete in some if not complete]
-            sure = [(key, page) for pages, _ in some for key, page in pages if not ends or key.sort <= min(ends)]
-            for key, page in sorted(sure, key=lambda pair: pair[0].sort):
+            pages, complete = await first_of(
+                self._records, partitions, at_least=first, below=below, limit=_PAGES_AT_ONCE
+            )
+            for key, page in pages:
                 yield key, page
-            if not ends:
+            if complete:
                 return
             # All names have one length: this is right after the last one.
-            first = min(ends) + "0"
-
-    async def _some(self, partition: str, first: str, below: str) -> tuple[Sequence[tuple[Key, Item]], bool]:
-        """Return the first pages of one shard's range, and whether these are all."""
-        cursor: str | None = None
-        while True:
-            page = await self._records.query(
-                partition, at_least=first, below=below, limit=_PAGES_AT_ONCE, cursor=cursor
-            )
-            cursor = page.cursor
-            if page.items or cursor is None:
-                return page.items, cursor is None
+            first = pages[-1][0].sort + "0"
 
     async def _listed(self, key: Key, page: Item, now: datetime) -> Sequence[Key] | None:
         """Return the events of a page; None if it is open and must be waited for."""

@@ -5,7 +5,8 @@
 | the installation itself | ``installation`` | ``state`` |
 | probe of a health check | ``health`` | name of the process |
 | user of the dashboard | ``user#{email}`` | ``-`` |
-| organization | ``organizations`` | id |
+| organization | ``organization#{id}`` | ``organization`` |
+| organization in the list of all | ``organizations`` | id |
 | permalink, unique | ``permalink#{kind}#{permalink}`` | ``-`` |
 | server | ``server#{id}`` | ``server`` |
 | server of an organization | ``organization#{id}#servers`` | server id |
@@ -21,7 +22,7 @@
 | webhook endpoint | ``server#{id}`` | ``endpoint#{id}`` |
 | parcel of notices for an endpoint | ``parcels#{server}#{endpoint}`` | moment it was packed, its id |
 | Postal's signing key | ``installation`` | ``postal-key`` |
-| held message of a server | ``held#{server}`` | id |
+| held message of a server | ``held#{server}#{shard}`` | id |
 | idempotency reservation | ``reservation#{server}#{key hash}`` | ``-`` |
 | schedule entry | ``due#{minute}#{shard}`` | due, server, id, attempt, kind |
 | schedule cursor | ``schedule`` | ``cursor`` |
@@ -61,7 +62,9 @@ SUPPRESSION_SHARDS = 16
 """Partitions of one owner's suppressions: a million are written at more than one partition's pace."""
 
 MS_PER_HOUR = 3_600_000
-SCHEDULE_SHARDS = 4
+SCHEDULE_SHARDS = 16
+"""A server of 5,000 messages a second that is suspended has all its holds expire in the same minute, a week later."""
+
 COUNTER_SHARDS = 8
 """At least so many items count one hour of a server: transactions that meet on one item disturb each other."""
 
@@ -85,6 +88,11 @@ def user_key(email: str) -> Key:
 
 def organization_key(organization_id: int) -> Key:
     """Return where an organization lies."""
+    return Key(f"organization#{organization_id}", "organization")
+
+
+def organization_listing_key(organization_id: int) -> Key:
+    """Return where an organization stands in the list of all."""
     return Key("organizations", f"{organization_id:010d}")
 
 
@@ -171,9 +179,16 @@ def postal_key_key() -> Key:
     return Key("installation", "postal-key")
 
 
-def held_key(server_id: int, message_id: int) -> Key:
+def held_key(server: Server, message_id: MessageId) -> Key:
     """Return where a held message stands in its server's list."""
-    return Key(f"held#{server_id}", f"{message_id:016d}")
+    _, shard = _hour_and_shard(server.shards, message_id)
+    return Key(f"held#{server.id}#{shard}", f"{message_id:016d}")
+
+
+def held_partitions(server: Server) -> Sequence[str]:
+    """Return where the whole list of a server's held messages lies, of all the shards it ever had."""
+    most = max((each.count for each in server.shards), default=1)
+    return [f"held#{server.id}#{shard}" for shard in range(most)]
 
 
 def reservation_key(server_id: int, key_hash: str) -> Key:

@@ -1,4 +1,4 @@
-"""Organizations in the records: one item each, and one that keeps its permalink unique."""
+"""Organizations in the records: the item, its place in the list of all, its unique permalink."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -9,13 +9,14 @@ from shared.domain.names import Kind
 from shared.domain.tenancy import Organization
 from shared.ports import Absent, Delete, Exists, Item, Put, Records, Update, Write
 from shared.store.items import moment, moment_or_none, number, text
-from shared.store.keys import organization_key, permalink_key
+from shared.store.keys import organization_key, organization_listing_key, permalink_key
 
 
 def organization_puts(organization: Organization) -> Sequence[Write]:
     """Return the writes that make an organization; as one group, they hold only if id and permalink are free."""
     return (
         Put(organization_key(organization.id), _to_item(organization), when=[Absent()]),
+        Put(organization_listing_key(organization.id), {"id": organization.id}),
         Put(permalink_key(Kind.ORGANIZATION, organization.permalink), {"id": organization.id}, when=[Absent()]),
     )
 
@@ -42,8 +43,10 @@ class Organizations:
 
     async def page(self, cursor: str | None = None, *, limit: int = 100) -> tuple[Sequence[Organization], str | None]:
         """Return some organizations by id, and the cursor of the next ones, None at the end."""
-        page = await self._records.query(organization_key(0).partition, limit=limit, cursor=cursor)
-        return [_from_item(item) for _, item in page.items], page.cursor
+        page = await self._records.query(organization_listing_key(0).partition, limit=limit, cursor=cursor)
+        keys = [organization_key(number(item, "id")) for _, item in page.items]
+        found = await self._records.get_many(keys)
+        return [_from_item(found[key]) for key in keys if key in found], page.cursor
 
     async def rename(self, organization: Organization, name: str) -> Organization | None:
         """Change the name and return the organization as it is now; None if it is gone."""
@@ -62,6 +65,7 @@ class Organizations:
         await self._records.atomically(
             [
                 Delete(organization_key(organization.id)),
+                Delete(organization_listing_key(organization.id)),
                 Delete(permalink_key(Kind.ORGANIZATION, organization.permalink)),
             ]
         )

@@ -129,11 +129,11 @@ class Parcels:
         item = await self._records.update(update)
         return None if item is None else _state(item)
 
-    async def free(self, parcel: Parcel, claimed: ParcelState) -> None:
-        """Give the claim up: nothing was sent, and the same attempt may be made later."""
+    async def extend_lease(self, parcel: Parcel, claimed: ParcelState, lease_until: datetime) -> None:
+        """Keep a claimed parcel longer, unless somebody else has claimed or settled it since."""
         update = Update(
             _key(parcel),
-            set={"lease_until": 0},
+            set={"lease_until": to_ms(lease_until)},
             when=(Equals("attempt", parcel.attempt), Equals("fence", claimed.fence)),
         )
         await self._records.update(update)

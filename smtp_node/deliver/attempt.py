@@ -15,7 +15,7 @@ from shared.domain.addresses import domain_of
 from shared.domain.errors import InvalidValue, MalformedMessage, StorageUnavailable
 from shared.domain.holding import hold_reason
 from shared.domain.job import Job, ToHost, ToMX
-from shared.domain.message import Evidence, Message
+from shared.domain.message import Direction, Evidence, Message
 from shared.domain.outcome import HardFail, Held, Outcome, SoftFail
 from shared.domain.simulator import LATER, simulate
 from shared.domain.tenancy import Domain, Server
@@ -143,8 +143,8 @@ class Attempts:
 
     async def _marking(self, message: Message, server: Server) -> Marking | None:
         """Return how the message is tracked; None if it is not, or if it cannot be: mail never waits for that."""
-        if message.bounce:
-            return None
+        if message.bounce or message.direction is Direction.INCOMING:
+            return None  # machines read bounces, and what comes in is somebody else's mail
         settings = self.settling.settings
         tracking = tracking_of(
             await self.directory.tracking(server),

@@ -14,6 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from standalone.demo import tracking
 from standalone.demo.dns import SmallDNS, Table
 from standalone.demo.mx import Arrived, SmallMX
 from standalone.demo.report import Report
@@ -72,6 +73,7 @@ def tour(json: bool) -> int:  # noqa: FBT001  # the flag of a command
             show_api(stage)
             show_smtp(stage)
             show_signatures(stage, published)
+            show_tracking(stage)
             show_kill(stage)
             show_stop(stage)
     except (StepFailed, TreeFailed, NotSent) as exc:
@@ -105,7 +107,7 @@ def _stage(report: Report) -> Iterator[Stage]:
 
 
 def show_start(stage: Stage) -> dict[str, str]:
-    """Show the ports and return the DKIM records to publish, as TXT values by name."""
+    """Show the ports, add a tracking domain, and return the DKIM records to publish, as TXT values by name."""
     ports = ", ".join(f"{name} {port}" for name, port in stage.tree.ports.items())
     stage.report.done("Edgepost runs, with an admin, a server, an API key and an SMTP login", f"ports: {ports}")
     shown = stage.tree.run("domain", "show", SENDING_DOMAIN)
@@ -114,6 +116,9 @@ def show_start(stage: Stage) -> dict[str, str]:
         raise StepFailed(f"edgepost domain show {SENDING_DOMAIN} lists no DKIM record")
     lines = [f"{name} TXT {value[:60]}…" for name, value in records.items()]
     stage.report.done(f"The records that {SENDING_DOMAIN} must publish are known, DKIM among them", *lines)
+    # Before the first delivery: nodes look again after five seconds only.
+    server = stage.tree.secrets()["server"]["permalink"]
+    stage.tree.run("track-domain", "add", tracking.HOST, "--server", server, "--trusted")
     return records
 
 
@@ -151,6 +156,31 @@ def show_signatures(stage: Stage, published: dict[str, str]) -> None:
     lines = [f"{one.algorithm} d={one.domain} s={one.selector}: verified" for one in found]
     stage.report.done("Both DKIM signatures verify against the published records", *lines)
     stage.report.lines(_shown_head(mail.raw))
+
+
+def show_tracking(stage: Stage) -> None:
+    """Open a message and follow its link, as the recipient would, and find both in the event log."""
+    stage.api().send(tracking.OFFER)
+    marks = tracking.marks_in(_mail_for(stage, tracking.RECIPIENT).raw)
+    if marks is None:
+        raise StepFailed("the delivered message has no tracked link or no pixel")
+    opened, _ = tracking.visit(stage.tree.ports["http"], marks.pixel)
+    clicked, target = tracking.visit(stage.tree.ports["http"], marks.link)
+    forged, _ = tracking.visit(stage.tree.ports["http"], marks.link[:-1])
+    if (opened, clicked, target, forged) != (200, 307, tracking.TARGET, 404):
+        raise StepFailed(f"pixel {opened}, link {clicked} to {target!r}, forged link {forged}")
+    stage.report.done(
+        "Opened and clicked under the customer's own name; a forged link leads nowhere",
+        f"{tracking.HOST}{marks.link[:24]}… → {target}",
+    )
+    deadline = time.monotonic() + ARRIVAL_S
+    while len(found := tracking.visits(stage.api())) < 2 and time.monotonic() < deadline:
+        time.sleep(0.2)
+    names = sorted(event["event"] for event in found)
+    if names != ["MessageLinkClicked", "MessageOpened"]:
+        raise StepFailed(f"the event log has {names} within {ARRIVAL_S:.0f} s")
+    lines = [f"{event['event']}: {event['payload']['visitor']}" for event in found]
+    stage.report.done("Both are in the event log: /api/v2/events", *lines)
 
 
 def _shown_head(raw: bytes) -> list[str]:

@@ -56,7 +56,9 @@ class Tree:
         """What the processes wrote, over all starts."""
 
         ports = {"http_port": "0", "smtp_port": "0", "submission_port": "0", "submissions_port": "0"}
-        self._environment = environment(ports | dict(settings) | {"data_dir": str(data_dir)})
+        self.environment = environment(ports | dict(settings) | {"data_dir": str(data_dir)})
+        """Of every process that belongs to it."""
+
         self._process: subprocess.Popen[bytes] | None = None
         self.ports: Mapping[str, int] = {}
 
@@ -90,7 +92,7 @@ class Tree:
         with self.log.open("ab") as output:
             self._process = subprocess.Popen(  # noqa: S603  # our own command, made above
                 command(self._runs),
-                env=self._environment,
+                env=self.environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -151,7 +153,7 @@ class Tree:
             TreeFailed: it ended with an error.
         """
         done = subprocess.run(  # noqa: S603  # our own command
-            command(*arguments, "--json"), env=self._environment, capture_output=True, check=False, timeout=READY_S
+            command(*arguments, "--json"), env=self.environment, capture_output=True, check=False, timeout=READY_S
         )
         if done.returncode:
             raise TreeFailed(f"edgepost {' '.join(arguments)}: {(done.stderr or done.stdout).decode()}")

@@ -1,7 +1,7 @@
 """The adapters with a proxy between them and the emulator, which can disturb and count what they ask."""
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -39,6 +39,9 @@ class Line:
     direct: Resources
     """Past the proxy."""
 
+    environment: Mapping[str, str]
+    """In which the SDK goes through the proxy."""
+
     clients: Clients
     threads: Threads
 
@@ -64,7 +67,7 @@ def line(ministack: Emulator) -> Iterator[Line]:
     with proxy(ministack.endpoint) as between:
         environment = {**ministack.environment, "AWS_ENDPOINT_URL": between.endpoint}
         with adapters(environment, caller="test", patience=SHORT) as (clients, threads):
-            yield Line(ministack, between, Resources(ministack.environment), clients, threads)
+            yield Line(ministack, between, Resources(ministack.environment), environment, clients, threads)
 
 
 @pytest.fixture

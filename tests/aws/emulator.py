@@ -78,6 +78,8 @@ def emulator(directory: Path) -> Iterator[Emulator]:
         process = subprocess.Popen(
             [str(PYTHON), str(Path(__file__).with_name("emulator_clock.py")), str(offset_file)],
             env={
+                # Those of its root, so that it can check what they have signed.
+                **CREDENTIALS,
                 "PATH": os.environ["PATH"],
                 "HOME": str(directory),
                 "GATEWAY_PORT": str(port),

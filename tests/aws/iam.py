@@ -27,7 +27,7 @@ class Request:
     resource: str
     """The ARN."""
 
-    context: Mapping[str, str] = field(default_factory=dict)
+    context: Mapping[str, str] = field(default_factory=dict, hash=False)
     """Condition keys, such as ``aws:SecureTransport``."""
 
 

@@ -24,6 +24,7 @@ It runs in a thread of its own, so tests of any kind can use it::
 import asyncio
 import contextlib
 import enum
+import io
 import json
 import threading
 from collections import Counter
@@ -73,13 +74,28 @@ class Fault:
     """Empty, like the service: any."""
 
     times: int = 1
+    every: int = 1
+    """Of the calls that fit, each so-manieth one."""
+
     meanwhile: Callable[[], None] | None = None
     """Done between the work and its reply; blocks the proxy, so it must not go through it."""
 
+    _met: int = 0
+
     def fits(self, call: Call) -> bool:
-        """Say whether this call is to be disturbed."""
+        """Say whether it is about such a call, and not used up."""
         wanted = self.operation in ("", call.operation) and self.service in ("", call.service)
         return wanted and self.times > 0 and (self.kind is not Kind.PARTIAL or _entries(call) is not None)
+
+    def meets(self, call: Call) -> bool:
+        """Say whether this call is the one to be disturbed; counts those that fit."""
+        if not self.fits(call):
+            return False
+        self._met += 1
+        if self._met % self.every:
+            return False
+        self.times -= 1
+        return True
 
 
 class Proxy:
@@ -132,7 +148,8 @@ class Proxy:
         await site.start()
         self.endpoint = f"http://127.0.0.1:{runner.addresses[0][1]}"
         # No limits: a long poll takes its time, and a slow test is none of the proxy's business.
-        connector = aiohttp.TCPConnector(limit=0)
+        # No kept connections: the emulator closes one just when it is used again.
+        connector = aiohttp.TCPConnector(limit=0, force_close=True)
         async with aiohttp.ClientSession(
             connector=connector, timeout=aiohttp.ClientTimeout(total=None), auto_decompress=False
         ) as self._session:
@@ -148,12 +165,15 @@ class Proxy:
         body = await request.read()
         call = call_of(request.method, request.raw_path, request.headers, body)
         fault = self._fault_for(call)
-        if fault is None:
+        try:
+            if fault is not None:
+                return await self._disturbed(request, replace(call, fault=fault.kind.name), fault)
             answer = await self._forward(request, body)
-            self._note(replace(call, status=answer.status, answer=_bytes(answer)))
-            return answer
-        call = replace(call, fault=fault.kind.name)
-        return await self._disturbed(request, call, fault)
+        except aiohttp.ClientConnectionError:
+            # The emulator has gone, which callers see as it is.
+            return await self._silence(request, hang=False)
+        self._note(replace(call, status=answer.status, answer=_bytes(answer)))
+        return answer
 
     async def _disturbed(self, request: web.Request, call: Call, fault: Fault) -> web.StreamResponse:
         if fault.kind is Kind.PARTIAL:
@@ -179,8 +199,7 @@ class Proxy:
     def _fault_for(self, call: Call) -> Fault | None:
         with self._lock:
             for fault in self._faults:
-                if call.app != "admin" and fault.fits(call):
-                    fault.times -= 1
+                if call.app != "admin" and fault.meets(call):
                     return fault
         return None
 
@@ -192,7 +211,7 @@ class Proxy:
         headers = {name: value for name, value in request.headers.items() if name.lower() not in _HOP_BY_HOP}
         url = URL(self._upstream + request.raw_path, encoded=True)
         async with self._session.request(
-            request.method, url, headers=headers, data=body, allow_redirects=False
+            request.method, url, headers=headers, data=io.BytesIO(body) if body else None, allow_redirects=False
         ) as answer:
             kept = {name: value for name, value in answer.headers.items() if name.lower() not in _HOP_BY_HOP}
             return web.Response(status=answer.status, headers=kept, body=await answer.read())

@@ -1,15 +1,20 @@
 """A queue when SQS throttles, breaks, hangs, or does the work and cannot say so: nothing is lost."""
 
+import asyncio
+import random
 from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
 
+from shared.adapters.aws.calls import Calls
+from shared.adapters.aws.sqs_queue import SQSQueue, Windows
+from shared.adapters.aws.threads import Threads
 from shared.adapters.aws.verdicts import SDK_ERRORS
 from shared.domain.errors import StorageUnavailable
 from shared.ports import Depth, Outgoing, Received
-from tests.aws.conftest import Cloud
+from tests.aws.conftest import SHORT, Cloud
 from tests.aws.proxy import FOR_EVER, Fault, Kind
 
 NOW = timedelta(0)
@@ -97,6 +102,30 @@ class TestReceive:
             await take(cloud)
 
         assert isinstance(caught.value.__cause__, SDK_ERRORS)
+
+
+class TestCancelledReceive:
+    async def test_gives_back_though_everything_is_closed(self, cloud: Cloud) -> None:
+        """A node ends while its long poll is under way: what it brings must not stay hidden for an hour."""
+        threads = Threads("ending")
+        queue = SQSQueue(
+            cloud.clients,
+            Calls(threads, SHORT, random.Random(1)),
+            cloud.direct.make_queue("work"),
+            windows=Windows(),
+        )
+        receiving = asyncio.create_task(queue.receive(10, wait=timedelta(seconds=1), visibility=HOUR))
+        await asyncio.sleep(0)
+        receiving.cancel()
+        await asyncio.gather(receiving, return_exceptions=True)
+        threads.close()
+
+        await send(cloud)
+
+        seen = Counter[str]()
+        while len(seen) < len(SENT):
+            seen.update(m.body for m in await cloud.queue.receive(10, wait=timedelta(seconds=1), visibility=HOUR))
+        assert seen == Counter(SENT)
 
 
 class TestDelete:

@@ -200,6 +200,28 @@ class TestBatches:
         assert sum(1 for call in cloud.between.calls if call.fault) == 7
 
 
+class TestTooLarge:
+    @pytest.mark.parametrize(
+        "write",
+        [
+            lambda records, item: records.put(Put(NEW, item)),
+            lambda records, item: records.put(Put(NEW, item, when=(Absent(),))),
+            lambda records, item: records.put_many([Put(NEW, item)]),
+            lambda records, item: records.update(Update(KEY, set=item)),
+            lambda records, item: records.atomically([Put(NEW, item)]),
+        ],
+        ids=["put", "put_if", "put_many", "update", "atomically"],
+    )
+    async def test_an_item_over_400_kilobytes_is_a_mistake_of_ours(
+        self, cloud: Cloud, write: Callable[..., Awaitable[Any]]
+    ) -> None:
+        """Trying it again would never help, so it is no outage (DynamoDB quotas: item size)."""
+        with pytest.raises(ValueError, match="size"):
+            await write(cloud.records, {"a": "x" * 410_000})
+
+        assert len(cloud.between.calls) == 1
+
+
 class TestExpiredItem:
     """An expired item that DynamoDB has not deleted yet lies in the way."""
 

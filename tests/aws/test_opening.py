@@ -2,7 +2,8 @@
 
 import dataclasses
 import json
-import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -15,7 +16,7 @@ from shared.adapters.aws.stack import names_of
 from shared.domain.errors import InvalidValue, StorageUnavailable
 from shared.ports import Key, Put
 from shared.settings import Settings, SettingsError
-from tests.aws.conftest import Cloud
+from tests.aws.conftest import Cloud, Line
 from tests.aws.proxy import FOR_EVER, Fault, Kind
 from tests.aws.resources import SECRETS
 
@@ -38,10 +39,12 @@ def deploy(cloud: Cloud, outputs: dict[str, str]) -> None:
 
 
 @pytest.fixture
-def environment(cloud: Cloud) -> Iterator[dict[str, str]]:
-    """Give the environment of a program on this installation; the SDK is led through the proxy already."""
+def environment(cloud: Cloud, line: Line, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
+    """Give the environment of a program on this installation, which leads the SDK through the proxy."""
+    for name, value in line.environment.items():
+        monkeypatch.setenv(name, value)
     given = {f"EDGEPOST_{name.upper()}": value for name, value in cloud.direct.settings().items()}
-    yield {**{name: value for name, value in os.environ.items() if name.startswith("AWS_")}, **given}
+    yield given
     opening.close_stores()
 
 
@@ -97,12 +100,10 @@ class TestMasterKey:
         """What a first key wrapped could not be opened with a second."""
         key = SSMMasterKey(cloud.clients, "/edgepost/x/")
 
-        key.make(os.urandom)
-        first = key.read()
-        key.make(os.urandom)
+        key.make(lambda size: b"1" * size)
+        key.make(lambda size: b"2" * size)
 
-        assert key.read() == first
-        assert len(first) == 32
+        assert key.read() == b"1" * 32
         kept = cloud.direct.client("ssm").get_parameter(Name="/edgepost/x/master-key")["Parameter"]
         assert kept["Type"] == "SecureString"
 
@@ -112,9 +113,9 @@ class TestMasterKey:
         key = SSMMasterKey(cloud.clients, "/edgepost/x")
         cloud.between.disturb(Fault(kind, operation="PutParameter"))
 
-        key.make(os.urandom)
+        key.make(lambda size: b"1" * size)
 
-        assert len(key.read()) == 32
+        assert key.read() == b"1" * 32
 
     def test_says_what_to_do_when_there_is_none(self, cloud: Cloud) -> None:
         """Only ``initialize`` makes one: any other program would found a second installation."""
@@ -123,11 +124,11 @@ class TestMasterKey:
 
     def test_refuses_what_is_no_key(self, cloud: Cloud) -> None:
         """Somebody edited the parameter."""
-        name = "/edgepost/x/master-key"
-        cloud.direct.client("ssm").put_parameter(Name=name, Value="short", Type="SecureString")
+        key = SSMMasterKey(cloud.clients, "/edgepost/x")
+        key.make(lambda _: b"short")
 
-        with pytest.raises(InvalidValue, match="master-key"):
-            SSMMasterKey(cloud.clients, "/edgepost/x").read()
+        with pytest.raises(InvalidValue, match="/edgepost/x/master-key"):
+            key.read()
 
 
 class TestOpenStores:
@@ -136,6 +137,17 @@ class TestOpenStores:
         opening.open_stores(Settings.from_env(environment), caller="events")
 
         assert cloud.between.count() == {}
+
+    def test_loads_neither_sqlite_nor_cryptography(self) -> None:
+        """Most functions open no secret, and none of them a database file."""
+        code = (
+            "import sys, shared.adapters.opening, shared.adapters.aws.opening;"
+            "print([m for m in ('sqlite3', 'cryptography', 'pynamodb.models') if m in sys.modules])"
+        )
+
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+        assert done.stdout.strip() == "[]"
 
     async def test_each_caller_is_seen_by_its_name(self, cloud: Cloud, environment: dict[str, str]) -> None:
         """In one process, too: the consumers of standalone run several functions."""
@@ -176,7 +188,7 @@ class TestOpenStores:
 
 
 class TestClients:
-    def test_are_made_when_first_used_and_once(self) -> None:
+    def test_are_made_when_first_used_and_once(self, environment: dict[str, str]) -> None:
         """A client takes tens of milliseconds of a cold start."""
         clients = Clients("x", 1, Patience())
 

@@ -3,7 +3,7 @@
 import json
 import os
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from boto3.session import Session
 from standalone.demo.sending import API
 from standalone.demo.tree import command, environment
 from tests.architecture.sources import ROOT
+from tests.aws.template import Names
 from tests.e2e.harness import DOMAIN
 
 DEPLOY_S = 600
@@ -37,24 +38,32 @@ class Deployment:
     Args:
         directory: where MiniStack, nodes and the command line keep their files.
         port: a free one, for MiniStack.
-        functions_endpoint: what the functions call instead of MiniStack, such as a recording proxy.
+        through: the URL that functions, nodes and commands call: MiniStack's, or that of a proxy before it.
     """
 
-    def __init__(self, directory: Path, port: int, functions_endpoint: str = "") -> None:
+    def __init__(self, directory: Path, port: int, through: str) -> None:
         self.directory = directory
         self.endpoint = f"http://127.0.0.1:{port}"
+        self.aws = {
+            "AWS_ENDPOINT_URL": through,
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_DEFAULT_REGION": "us-east-1",
+        }
+        """The environment in which nodes and commands find AWS."""
+
         self._script = {
             "AWS_ENDPOINT_URL": self.endpoint,
             "MINISTACK_DIR": str(directory / "ministack"),
-            "FUNCTIONS_ENDPOINT_URL": functions_endpoint,
+            "FUNCTIONS_ENDPOINT_URL": through,
             "STACK": STACK,
         }
 
-    def script(self, *words: str) -> str:
+    def script(self, *words: str, parameters: str = "") -> str:
         """Run localstack/deploy.sh and return what it printed; a failure shows that."""
         done = subprocess.run(
             [str(ROOT / "localstack" / "deploy.sh"), *words],
-            env=environment({}) | self._script,
+            env=environment({}) | self._script | {"PARAMETERS": parameters},
             capture_output=True,
             text=True,
             check=False,
@@ -72,33 +81,26 @@ class Deployment:
         (stack,) = self.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"]
         return {each["OutputKey"]: each["OutputValue"] for each in stack["Outputs"]}
 
-    def environment(self, endpoint: str = "", **settings: str) -> dict[str, str]:
-        """Return the environment of a node or of the command line, as the script's last lines tell it."""
-        ours = {
-            "backend": "aws",
-            "stack": STACK,
-            "first_domain": DOMAIN,
-            "data_dir": str(self.directory / "data"),
-        }
-        aws = {
-            "AWS_ENDPOINT_URL": endpoint or self.endpoint,
-            "AWS_ACCESS_KEY_ID": "test",
-            "AWS_SECRET_ACCESS_KEY": "test",
-            "AWS_DEFAULT_REGION": "us-east-1",
-        }
-        return environment(ours | settings) | aws
+    def names(self) -> Names:
+        """Return what the template's references mean in this stack."""
+        found = self.client("cloudformation").describe_stack_resources(StackName=STACK)["StackResources"]
+        # A queue's physical id is its URL.
+        return Names(
+            STACK, {each["LogicalResourceId"]: each["PhysicalResourceId"].rpartition("/")[2] for each in found}
+        )
 
-    def edgepost(self, *words: str, endpoint: str = "") -> Any:
-        """Run a command with ``--json`` and return its document."""
+    def edgepost(self, *words: str, statuses: Collection[int] = (0,)) -> Any:
+        """Run a command with ``--json``, as the script's last lines say, and return its document."""
+        ours = {"backend": "aws", "stack": STACK, "first_domain": DOMAIN, "data_dir": str(self.directory / "data")}
         done = subprocess.run(
             command(*words, "--json"),
-            env=self.environment(endpoint),
+            env=environment(ours) | self.aws,
             capture_output=True,
             text=True,
             check=False,
             timeout=60,
         )
-        assert done.returncode == 0, f"edgepost {words}: {done.stderr or done.stdout}"
+        assert done.returncode in statuses, f"edgepost {words}: {done.stderr or done.stdout}"
         return json.loads(done.stdout)
 
     def api(self, key: str) -> FunctionURL:

@@ -17,6 +17,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Self
 
+from shared.adapters.opening import close_stores, open_stores
+from shared.ports import Stores
+from shared.settings import Settings
 from standalone.demo.sending import API, NotSent
 from standalone.demo.tree import Tree
 from tests.e2e.internet import NETWORK, Internet
@@ -119,6 +122,15 @@ class Installation:
         """Kill -9 one part; the supervisor starts it again."""
         os.kill(until(lambda: self.part_pid(name), f"part {name} to run"), signal.SIGKILL)
 
+    @contextlib.contextmanager
+    def stores(self) -> Iterator[Stores]:
+        """Open the installation's stores in this process too."""
+        settings = Settings.from_env(self.tree.environment)
+        try:
+            yield open_stores(settings, caller="test")
+        finally:
+            close_stores()
+
     def published(self, domain: str = DOMAIN) -> dict[str, str]:
         """Return the DKIM records of a domain as TXT values by name."""
         records = self.tree.run("domain", "show", domain)["records"]
@@ -152,6 +164,10 @@ def addresses(name: str, count: int, domain: str = "example.com") -> list[str]:
     return [f"{name}-{number}@{domain}" for number in range(count)]
 
 
+SENDERS = 8
+"""Requests that a mailing has under way at once."""
+
+
 class Mailing:
     """Sends one message to each of many recipients from several threads, through kills and restarts.
 
@@ -163,9 +179,10 @@ class Mailing:
     """
 
     def __init__(
-        self, installation: Installation, recipients: Sequence[str], *, repeat: bool, senders: int = 8
+        self, installation: Installation, recipients: Sequence[str], *, repeat: bool, senders: int = SENDERS
     ) -> None:
         self._installation = installation
+        self.size = len(recipients)
         self._repeat = repeat
         self._up = threading.Event()
         self._up.set()

@@ -38,7 +38,7 @@ class Exchanger(SinkMX):
             self._server.sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BUFFER_BYTES)
         return self
 
-    async def _act(self, stage: str, argument: str, usual: bytes, writer: asyncio.StreamWriter) -> None:
+    async def _act(self, stage: str, argument: str, usual: bytes, writer: asyncio.StreamWriter) -> bytes:
         if stage != "body":
             return await super()._act(stage, argument, usual, writer)
         writer.transport.pause_reading()  # type: ignore[attr-defined]  # a stream's transport reads

@@ -6,18 +6,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.harness import Installation, Mailing, addresses, running, unexplained, until
+from tests.e2e.conftest import Place
+from tests.e2e.harness import SENDERS, Installation, Mailing, addresses, running, unexplained, until
 
-MESSAGES = 500
 KILLS = 3
 
 
 def _after_some_more(installation: Installation, mailing: Mailing, rng: random.Random) -> None:
     """Wait until a random number of further messages has arrived, so that work is under way."""
     arrived = len(installation.internet.copies())
-    target = arrived + rng.randrange(10, MESSAGES // (KILLS + 1))
+    target = arrived + rng.randrange(10, mailing.size // (KILLS + 1))
     until(
-        lambda: len(installation.internet.copies()) >= min(target, MESSAGES) or mailing.done,
+        lambda: len(installation.internet.copies()) >= min(target, mailing.size) or mailing.done,
         "mail to arrive before the kill",
     )
 
@@ -25,11 +25,11 @@ def _after_some_more(installation: Installation, mailing: Mailing, rng: random.R
 @pytest.mark.e2e
 @pytest.mark.slow
 class TestKillTree:
-    def test_nothing_acknowledged_is_lost(self, tmp_path: Path) -> None:
+    def test_nothing_acknowledged_is_lost(self, tmp_path: Path, place: Place) -> None:
         """A machine may lose power between any two instructions; a 200 or 250 is a promise all the same."""
         rng, kills = random.Random(1), []
-        with running(tmp_path) as installation:
-            with Mailing(installation, addresses("tree", MESSAGES), repeat=False) as mailing:
+        with running(tmp_path, **place.settings) as installation:
+            with Mailing(installation, addresses("tree", place.messages), repeat=False) as mailing:
                 for _ in range(KILLS):
                     _after_some_more(installation, mailing, rng)
                     with mailing.interrupted():
@@ -39,18 +39,19 @@ class TestKillTree:
 
             installation.until_delivered(mailing.acknowledged)
 
-            assert len(mailing.acknowledged) > MESSAGES * 0.9
+            # A kill takes what was under way with it; those senders do not repeat.
+            assert len(mailing.acknowledged) >= place.messages - KILLS * SENDERS
             assert not unexplained(installation.internet, kills)
 
 
 @pytest.mark.e2e
 @pytest.mark.slow
 class TestKillDeliver:
-    def test_work_of_a_dead_node_is_done_by_the_next(self, tmp_path: Path) -> None:
+    def test_work_of_a_dead_node_is_done_by_the_next(self, tmp_path: Path, place: Place) -> None:
         """Postal loses what a killed worker had locked; here the lease ends and another takes over."""
         rng, kills = random.Random(2), []
-        with running(tmp_path) as installation:
-            with Mailing(installation, addresses("deliver", MESSAGES), repeat=False) as mailing:
+        with running(tmp_path, **place.settings) as installation:
+            with Mailing(installation, addresses("deliver", place.messages), repeat=False) as mailing:
                 for _ in range(KILLS):
                     _after_some_more(installation, mailing, rng)
                     kills.append(time.time())
@@ -58,18 +59,18 @@ class TestKillDeliver:
 
             installation.until_delivered(mailing.acknowledged)
 
-            assert len(mailing.acknowledged) == MESSAGES
+            assert len(mailing.acknowledged) == place.messages
             assert not unexplained(installation.internet, kills)
 
 
 @pytest.mark.e2e
 @pytest.mark.slow
 class TestKillHTTP:
-    def test_a_repeated_request_sends_one_message(self, tmp_path: Path) -> None:
+    def test_a_repeated_request_sends_one_message(self, tmp_path: Path, place: Place) -> None:
         """A client that lost the answer repeats with the same Idempotency-Key and must not send twice."""
         rng = random.Random(3)
-        recipients = addresses("http", MESSAGES)
-        with running(tmp_path) as installation:
+        recipients = addresses("http", place.messages)
+        with running(tmp_path, **place.settings) as installation:
             with Mailing(installation, recipients, repeat=True) as mailing:
                 for _ in range(KILLS):
                     _after_some_more(installation, mailing, rng)
@@ -85,10 +86,10 @@ class TestKillHTTP:
 @pytest.mark.e2e
 @pytest.mark.slow
 class TestTerminate:
-    def test_a_deploy_under_load_loses_and_repeats_nothing(self, tmp_path: Path) -> None:
+    def test_a_deploy_under_load_loses_and_repeats_nothing(self, tmp_path: Path, place: Place) -> None:
         """SIGTERM is every deploy: what is under way ends well, and the next version goes on."""
-        recipients = addresses("deploy", MESSAGES)
-        with running(tmp_path) as installation:
+        recipients = addresses("deploy", place.messages)
+        with running(tmp_path, **place.settings) as installation:
             with Mailing(installation, recipients, repeat=True) as mailing:
                 for _ in range(2):
                     _after_some_more(installation, mailing, random.Random(4))

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.conftest import Place
 from tests.e2e.harness import SENDER, Installation, addresses, running, until
 from tests.e2e.internet import Exchanger
 from tests.fakes.mx_script import Step
@@ -44,10 +45,10 @@ def _send_to(installation: Installation, stage: str) -> list[str]:
 
 
 class TestKillAtEachStage:
-    def test_mail_comes_once_unless_its_final_dot_was_out(self, tmp_path: Path) -> None:
+    def test_mail_comes_once_unless_its_final_dot_was_out(self, tmp_path: Path, place: Place) -> None:
         """Only between the final dot and the recorded 250 may a kill lead to a second copy (RFC 1047)."""
         release = tmp_path / "release"
-        with running(tmp_path) as installation:
+        with running(tmp_path, **place.settings) as installation:
             exchangers = {
                 stage: installation.internet.exchanger(f"{stage}.test", **{stage: Step(hold=str(release))})
                 for stage in STAGES
@@ -70,10 +71,10 @@ class TestKillAtEachStage:
 
 
 class TestKillDeliverWhileHeld:
-    def test_the_next_node_takes_over_and_says_so(self, tmp_path: Path) -> None:
+    def test_the_next_node_takes_over_and_says_so(self, tmp_path: Path, place: Place) -> None:
         """An operator reads in the deliveries that an attempt was abandoned and the mail may come twice."""
         release = tmp_path / "release"
-        with running(tmp_path) as installation:
+        with running(tmp_path, **place.settings) as installation:
             installation.internet.exchanger("dot.test", dot=Step(hold=str(release)))
             message_id = installation.send("held@dot.test")
             until(lambda: installation.internet.to("held@dot.test"), "the final dot")

@@ -48,12 +48,11 @@ def caddy(directory: Path, upstream: int) -> Iterator[int]:
     """Run Caddy with the shipped file, its certificate by its own authority."""
     port = free_port()
     settings = directory / "Caddyfile"
-    settings.write_text(
-        f"{{\n\tadmin off\n\tlocal_certs\n\tskip_install_trust\n\tauto_https disable_redirects\n}}\n"
-        f"import {ROOT / 'infra/Caddyfile'}\n"
-    )
+    ours_alone = "\tadmin off\n\tlocal_certs\n\tskip_install_trust\n\tauto_https disable_redirects\n"
+    settings.write_text((ROOT / "infra/Caddyfile").read_text().replace("\n{\n", f"\n{{\n{ours_alone}", 1))
     home = {name: str(directory) for name in ("HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME")}
-    ours = home | {"SITE": f"https://localhost:{port}", "UPSTREAM": f"127.0.0.1:{upstream}"}
+    sites = {"SITE": f"https://localhost:{port}", "TRACKING_SITE": f"https://:{port}"}
+    ours = home | sites | {"UPSTREAM": f"127.0.0.1:{upstream}"}
     run(program("caddy"), "validate", "--adapter", "caddyfile", "--config", str(settings), **ours)
     with proxy(port, directory, program("caddy"), "run", "--adapter", "caddyfile", "--config", str(settings), **ours):
         yield port
@@ -186,8 +185,9 @@ class TestIdleConnections:
         """A request that meets a connection just closed fails with 502, and a POST cannot be repeated."""
         adapted = json.loads(run(program("caddy"), "adapt", "--config", str(ROOT / "infra/Caddyfile")))
 
-        (found,) = (each["idle_timeout"] for each in found_at(adapted, "keep_alive"))
-        assert found / 1e9 < KEEP_ALIVE_S
+        found = [each["idle_timeout"] for each in found_at(adapted, "keep_alive")]
+        assert found
+        assert max(found) / 1e9 < KEEP_ALIVE_S
 
     def test_nginx_lets_go_before_edgepost(self) -> None:
         """The same for nginx."""

@@ -2,8 +2,10 @@
 
 import base64
 import http.client
+import json
 import re
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
@@ -50,6 +52,16 @@ def figure(installation: Installation, name: str, *labels: str) -> float:
     return sum(float(line.rpartition(" ")[2]) for line in lines)
 
 
+def visits(installation: Installation) -> list[dict[str, Any]]:
+    """Return opens and clicks in the event log."""
+    connection = http.client.HTTPConnection("127.0.0.1", installation.tree.ports["http"], timeout=30)
+    key = {"X-Server-API-Key": installation.secrets["api_key"]}
+    connection.request("GET", "/api/v2/events?event=MessageOpened,MessageLinkClicked", headers=key)
+    found = json.loads(connection.getresponse().read())
+    connection.close()
+    return list(found["events"])
+
+
 class TestTracking:
     def test_a_link_and_a_pixel_lead_back(self, tracked: Installation) -> None:
         """Delivered, signed, opened, clicked, recorded."""
@@ -82,8 +94,13 @@ class TestTracking:
 
         until(
             lambda: figure(tracked, "edgepost_tracking_hits_total", "recorded") == before + 2,
-            "both hits to be recorded, and no other",
+            "both hits to be queued, and no other",
         )
+        told = until(lambda: events if len(events := visits(tracked)) == 2 else None, "both events to be in the log")
+        assert {event["event"] for event in told} == {"MessageLinkClicked", "MessageOpened"}
+        assert {event["payload"]["visitor"] for event in told} == {"human"}
+        assert {event["payload"]["message"]["to"] for event in told} == {"reader@example.com"}
+        assert [event["payload"]["url"] for event in told if "url" in event["payload"]] == [TARGET]
 
     def test_a_switched_off_domain_changes_nothing(self, tracked: Installation) -> None:
         """Each message and each domain decides."""

@@ -5,6 +5,7 @@ import os
 import queue
 import subprocess
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ import pytest
 from shared.domain.event import EventKind
 from shared.domain.event_names import EDGEPOST_NAMES
 from shared.domain.event_schemas import event_schema
+from shared.domain.webhook_retry import WAITS
 from tests.e2e.harness import SENDER, Installation, running, until
 from tests.e2e.programs import NODE_MODULES, missing, program, run
 from tests.fakes.json_schema import problems
@@ -36,10 +38,11 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
 
 
 class Receiver:
-    """Takes webhooks on a loopback port; ``answer`` is the status it gives."""
+    """Takes webhooks on a loopback port; ``answer`` is the status it gives, after ``patience_s``."""
 
     def __init__(self) -> None:
         self.answer = 200
+        self.patience_s = 0.0
         self.taken: list[tuple[dict[str, str], bytes]] = []
         receiver = self
 
@@ -49,6 +52,9 @@ class Receiver:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 receiver.taken.append(({name.lower(): value for name, value in self.headers.items()}, body))
+                deadline = time.monotonic() + receiver.patience_s
+                while receiver.patience_s and time.monotonic() < deadline:
+                    time.sleep(0.05)
                 self.send_response(receiver.answer)
                 self.send_header("Content-Length", "2")
                 self.end_headers()
@@ -238,3 +244,48 @@ class TestDocumentedEvents:
     def test_all_kinds_have_a_schema(self) -> None:
         """The table of names and the table of schemas are the same events."""
         assert {event_schema(kind)["title"] for kind in EventKind} == set(KIND_OF)
+
+
+class TestOutage:
+    def test_down_for_the_whole_horizon_everything_comes_once_it_is_back(
+        self, tmp_path: Path, receiver: Receiver
+    ) -> None:
+        """Three days of outage and a kill in between: all events come, each with its id, and nothing is disabled."""
+        factor = 20_000
+        horizon_s = sum((each.total_seconds() for each in WAITS), 0.0) / factor
+        settings = {"allow_networks": "http:127.0.0.0/8", "time_factor": str(factor)}
+        receiver.answer = 500
+        with running(tmp_path, **settings) as installation, endpoint(installation, receiver.url) as made:
+            sent = [installation.send(f"delivered+{each}@{SIMULATOR}") for each in range(40)]
+            began = time.monotonic()
+            until(lambda: time.monotonic() > began + horizon_s / 2, "half of the horizon")
+            installation.kill_part("consumers")
+            until(lambda: time.monotonic() > began + horizon_s, "the horizon")
+            receiver.taken.clear()
+            receiver.answer = 200
+            until(
+                lambda: all(len(set(receiver.names(each))) == 2 for each in sent),
+                "both events of every message",
+            )
+            server = installation.secrets["server"]["permalink"]
+            shown = installation.tree.run("webhook", "show", str(made["id"]), "--server", server)
+
+        assert shown["enabled"] is True
+        assert len({headers["webhook-id"] for headers, _ in receiver.taken}) == 2 * len(sent)
+
+    def test_killed_while_it_waits_for_an_answer_the_event_comes_again(
+        self, tmp_path: Path, receiver: Receiver
+    ) -> None:
+        """Whoever is killed between a request and its answer does not know: the lease ends, and it is sent again."""
+        receiver.patience_s = 3600
+        with (
+            running(tmp_path, allow_networks="http:127.0.0.0/8") as installation,
+            endpoint(installation, receiver.url, "--events", "MessageDelivered"),
+        ):
+            installation.send(f"delivered@{SIMULATOR}")
+            until(lambda: receiver.taken, "the request")
+            installation.kill_part("consumers")
+            receiver.patience_s = 0
+            until(lambda: len(receiver.taken) > 1, "the same event again")
+
+        assert len({headers["webhook-id"] for headers, _ in receiver.taken}) == 1

@@ -31,6 +31,7 @@ class LambdaAWS:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            wbufsize = -1  # head and body in one packet: two would wait for each other's acknowledgement
 
             def do_POST(self) -> None:  # http.server's name
                 """Answer one call."""
@@ -60,6 +61,7 @@ class LambdaAWS:
         self.environ = {
             "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self._server.server_port}",
             "AWS_REGION": "eu-central-1",
+            "AWS_DEFAULT_REGION": "eu-central-1",
             "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
             "AWS_SECRET_ACCESS_KEY": "secret",
             "AWS_LAMBDA_FUNCTION_NAME": "redirect",

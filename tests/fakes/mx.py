@@ -121,10 +121,10 @@ class SinkMX:
             usual = await self._authenticate(session, argument, reader, writer)
         else:
             usual = self._usual(session, verb, argument)
-        await self._act(verb, argument, usual, writer)
-        if self._last.startswith(b"2"):
+        said = await self._act(verb, argument, usual, writer)
+        if said.startswith(b"2"):
             await self._done(session, verb, argument, writer)
-        elif verb == "data" and self._last.startswith(b"354"):
+        elif verb == "data" and said.startswith(b"354"):
             await self._take_body(session, reader, writer)
             session.mail, session.rcpts = "", []
 
@@ -194,8 +194,8 @@ class SinkMX:
             lines.append(line)
         done = Transaction(session.mail, session.rcpts, b"".join(lines), session.helo, session.tls, session.user)
         self.transactions.append(done)
-        await self._act("dot", "", REPLIES["dot"], writer)
-        if self._last.startswith(b"2"):
+        said = await self._act("dot", "", REPLIES["dot"], writer)
+        if said.startswith(b"2"):
             self._record(done)
         await self._act("after", "", b"", writer)
 
@@ -207,11 +207,11 @@ class SinkMX:
             entry: dict[str, Any] = {"token": token[1].decode() if token else "", "rcpt": rcpt, "at": self._clock()}
             self._log.write(json.dumps(entry) + "\n")
 
-    async def _act(self, stage: str, argument: str, usual: bytes, writer: asyncio.StreamWriter) -> None:
+    async def _act(self, stage: str, argument: str, usual: bytes, writer: asyncio.StreamWriter) -> bytes:
+        """Do what the script says, or reply as usual; return the reply, which may wait while other sessions go on."""
         step = self._step(stage, argument)
         reply = usual if step.reply is None else step.reply
         reply = reply.encode() + b"\r\n" if isinstance(reply, str) else reply
-        self._last = reply
         await self._wait(step)
         if step.then in ("drop", "reset"):
             close(writer, hard=step.then == "reset")
@@ -224,6 +224,7 @@ class SinkMX:
             await writer.drain()
         if step.then in ("drop-after", "reset-after"):
             close(writer, hard=step.then == "reset-after")
+        return reply
 
     async def _wait(self, step: Step) -> None:
         if step.delay_s:

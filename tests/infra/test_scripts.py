@@ -115,7 +115,7 @@ class TestBackup:
         self.back_up(tmp_path / "data", tmp_path / "backups")
 
         (made,) = (tmp_path / "backups").iterdir()
-        assert [file.name for file in made.iterdir()] == ["edgepost.db"]
+        assert sorted(file.name for file in made.iterdir()) == ["edgepost.db", "token-keys.json"]
 
     def test_keeps_the_last_ones(self, tmp_path: Path) -> None:
         """A disk full of backups stops the mail."""

@@ -163,6 +163,11 @@ class TestForgeries:
         assert ask(world, "/o/", visit(path("/o/"), host=host))["statusCode"] == 404
         assert world.touched == 0
 
+    @pytest.mark.parametrize("host", ["_t.example.test", "xn--bcher-kva.test", "a-b.c"])
+    def test_every_name_that_can_be_added_works(self, host: str) -> None:
+        """What the command line takes must not end in links that lead nowhere."""
+        assert ask(World(), "/o/", visit(path("/o/", host=host), host=host))["statusCode"] == 200
+
     @pytest.mark.parametrize("host", ["TRACK.example.test", "track.example.test:8443", "track.example.test."])
     def test_spellings_of_the_host_are_one(self, host: str) -> None:
         """RFC 9110 §4.2.3: case and port do not make another host of it."""

@@ -15,6 +15,7 @@ from shared.telemetry import NullMeter
 from standalone import consumers
 from standalone.consumers import MAX_BATCH, Function, Runner
 from standalone.lambda_events import Handler, LambdaContext, failed_receipts, scheduled_event, sqs_event
+from tests.fakes.eventually import eventually
 from tests.fakes.queue import FakeQueue
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -255,6 +256,37 @@ class ExtendedQueue(FakeQueue):
         """Tell it."""
         await super().extend(receipts, visibility)
         self.extended()
+
+
+class TestConsumeMany:
+    async def test_a_run_that_hangs_holds_up_no_other(self, stop: asyncio.Event) -> None:
+        """Webhooks wait for strangers' machines; the part ends only when what it began is done."""
+        queue, hung, released, seen = FakeQueue(clock), threading.Event(), threading.Event(), list[str]()
+
+        def handler(event: dict[str, Any], _: LambdaContext) -> dict[str, Any]:
+            bodies = [record["body"] for record in event["Records"]]
+            if "hangs" in bodies:
+                hung.set()
+                released.wait(LIMIT_S)
+            seen.extend(bodies)
+            return {"batchItemFailures": []}
+
+        runner = Runner(stop, meter=NullMeter(), clock=clock)
+        async with asyncio.timeout(LIMIT_S):
+            consuming = asyncio.create_task(
+                runner.consume_many("webhooks", queue, Function("webhooks", handler), most=4)
+            )
+            await queue.send([Outgoing("hangs")])
+            await eventually(hung.is_set)
+            for number in range(5):
+                await queue.send([Outgoing(str(number))])
+                await eventually(lambda: str(number) in seen)  # noqa: B023 - asked before the next round
+            stop.set()
+            released.set()
+            await consuming
+
+        assert sorted(seen) == ["0", "1", "2", "3", "4", "hangs"]
+        assert (await queue.depth()).in_flight == 0
 
 
 class TestTick:

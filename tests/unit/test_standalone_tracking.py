@@ -109,7 +109,7 @@ async def open_world(settings: Settings = SETTINGS) -> World:
         sources=Sources(settings.data_dir, {}),
         meter=NullMeter(),
         version="1",
-        tracking=TrackingFront(hosts, functions, hits),
+        tracking=TrackingFront(hosts, functions, hits, settings.trusted_proxies),
     )
     return World(here, records, queue, keys, source, hits, front, seconds)
 
@@ -184,10 +184,12 @@ class TestTLSAsk:
         for name in ("unknown.test", "new.example.test", "", "example.test", "x.track.example.test", "%00"):
             assert await self.ask(world, name) == 404
 
-    async def test_answers_only_programs_of_this_machine(self) -> None:
+    async def test_answers_only_the_proxy_itself(self) -> None:
         """Through the proxy anybody could ask who our customers are."""
         world = await open_world()
 
+        assert await self.ask(world, CUSTOM, peer="10.0.0.1") == 200
+        assert await self.ask(world, CUSTOM, peer="10.0.0.1", x_forwarded_for="192.0.2.7") == 404
         assert await self.ask(world, CUSTOM, peer="192.0.2.7") == 404
         assert await self.ask(world, CUSTOM, x_forwarded_for="192.0.2.7") == 404
 

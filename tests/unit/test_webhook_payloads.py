@@ -200,7 +200,7 @@ class TestParcels:
         """A queue takes 256 KB."""
         sample = sample_notice(EventKind.FAILED, TENANT, NOW)
         large = [
-            replace(sample, event=replace(sample.event, attempt=each, output="ü" * (MAX_BYTES // 3)))
+            replace(sample, event=replace(sample.event, attempt=each, output="x\ud800" * (MAX_BYTES // 9)))
             for each in range(4)
         ]
 

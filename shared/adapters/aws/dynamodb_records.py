@@ -179,9 +179,9 @@ class DynamoDBRecords:
                 raise unavailable("UpdateItem", doubtful.cause) from doubtful.cause
             return found
         except ValueError as exc:
-            raise ValueError(
-                f"an update was refused (it adds to: {', '.join(update.add) or 'nothing'}): {exc}"
-            ) from exc
+            if not update.add:
+                raise
+            raise ValueError(f"cannot add to {', '.join(update.add)}, or the item is too large: {exc}") from exc
         after: Attributes = answer["Attributes"]
         return after
 

@@ -80,10 +80,11 @@ def stores_of(
         records=DynamoDBRecords(dynamodb, names.records_table, clock),
         bodies=bodies,
         work={pool: queue(url) for pool, url in names.work_queues.items()},
-        events=queue(names.events_queue),
+        # Nobody waits for an event to be sent but a worker with many messages in hand.
+        events=queue(names.events_queue, windows=Windows(windows.settle_s, windows.settle_s)),
         webhooks=queue(names.webhooks_queue),
         keyring=LateKeyring(partial(_keyring, settings, clients, names.secrets_path)),
-        uploads=S3Uploads(clients, threads, bucket=names.bodies_bucket, clock=clock),
+        uploads=S3Uploads(clients, calls, bucket=names.bodies_bucket, clock=clock),
     )
 
 

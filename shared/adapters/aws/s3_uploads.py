@@ -6,26 +6,25 @@ The length and the type are part of the signature, so S3 refuses anything else. 
 
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime
-from functools import partial
 
-from shared.adapters.aws.calls import unavailable
+from botocore.exceptions import ClientError
+
+from shared.adapters.aws.calls import Calls
 from shared.adapters.aws.session import Clients
-from shared.adapters.aws.threads import Threads
-from shared.adapters.aws.verdicts import SDK_ERRORS, code_of
+from shared.adapters.aws.verdicts import code_of
 from shared.domain.errors import NotFound
 from shared.ports import UploadTarget
 
 _HEADERS = {"Content-Type": "application/json"}
-_GONE = frozenset(("NoSuchKey", "404"))
 
 
 class S3Uploads:
     """``Uploads`` in a bucket; see ``shared.ports``."""
 
-    def __init__(self, clients: Clients, threads: Threads, *, bucket: str, clock: Callable[[], datetime]) -> None:
+    def __init__(self, clients: Clients, calls: Calls, *, bucket: str, clock: Callable[[], datetime]) -> None:
         """Use the bucket; the clock says how long a URL is good."""
         self._clients = clients
-        self._threads = threads
+        self._calls = calls
         self._bucket = bucket
         self._clock = clock
 
@@ -43,10 +42,7 @@ class S3Uploads:
             url: str = self._clients.s3_signing.generate_presigned_url("put_object", parameters, ExpiresIn=lives_s)
             return url
 
-        try:
-            return UploadTarget(await self._threads.run(sign), _HEADERS)
-        except SDK_ERRORS as exc:
-            raise unavailable("signing an address of S3", exc) from exc
+        return UploadTarget(await self._calls.run("signing an address of S3", sign), _HEADERS)
 
     async def write(self, ticket: str, chunks: AsyncIterator[bytes]) -> None:  # noqa: ARG002  # the port's form
         """Refuse: targets are addresses of S3."""
@@ -55,20 +51,18 @@ class S3Uploads:
     async def read(self, key: str) -> bytes | None:
         """Return what was put; S3 shows an object only when it is whole."""
 
-        def get() -> bytes:
-            raw: bytes = self._clients.s3.get_object(Bucket=self._bucket, Key=key)["Body"].read()
+        def get() -> bytes | None:
+            try:
+                answer = self._clients.s3.get_object(Bucket=self._bucket, Key=key)
+            except ClientError as exc:
+                if code_of(exc) == "NoSuchKey":
+                    return None
+                raise
+            raw: bytes = answer["Body"].read()
             return raw
 
-        try:
-            return await self._threads.run(get)
-        except SDK_ERRORS as exc:
-            if code_of(exc) in _GONE:
-                return None
-            raise unavailable("GetObject", exc) from exc
+        return await self._calls.run("GetObject", get)
 
     async def delete(self, key: str) -> None:
         """Remove what was put."""
-        try:
-            await self._threads.run(partial(self._clients.s3.delete_object, Bucket=self._bucket, Key=key))
-        except SDK_ERRORS as exc:
-            raise unavailable("DeleteObject", exc) from exc
+        await self._calls.run("DeleteObject", lambda: self._clients.s3.delete_object(Bucket=self._bucket, Key=key))

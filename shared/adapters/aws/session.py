@@ -18,7 +18,7 @@ from functools import cache
 from typing import Any
 
 from botocore.config import Config
-from botocore.exceptions import IncompleteReadError
+from botocore.exceptions import IncompleteReadError, NoCredentialsError
 from botocore.session import Session
 
 LONG_POLL_S = 20
@@ -123,6 +123,9 @@ class Clients:
         # Making clients is not thread-safe, using them is (boto3 guide, "Multithreading").
         with _making:
             if name not in self._made:
+                if _session().get_credentials() is None:
+                    # A client made without any would never ask for them again.
+                    raise NoCredentialsError
                 made = _session().create_client(service, config=config)
                 if service != "s3":
                     made.meta.events.register("before-parse", _check_whole)

@@ -2,24 +2,19 @@
 
 import asyncio
 import json
-import logging
 import time
 from collections.abc import Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Any
 
 from shared.adapters.aws.calls import Calls
 from shared.adapters.aws.coalescing import Coalescer
 from shared.adapters.aws.session import LONG_POLL_S, Clients
 from shared.adapters.aws.sqs_batches import Entry, SQSBatches
-from shared.adapters.aws.verdicts import SDK_ERRORS
+from shared.adapters.aws.sqs_poll import Message, Poll
 from shared.domain.moments import from_ms
 from shared.ports import MAX_DELAY, Depth, Outgoing, Received
-
-log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 262_144
 MAX_RECEIVED = 10
@@ -78,42 +73,10 @@ class SQSQueue:
             await asyncio.sleep(_AGAIN_S)
 
     async def _poll(self, limit: int, wait_s: int, visibility_s: int) -> Sequence[Received]:
-        polling = self._calls.threads.poll(
-            lambda: self._clients.sqs_polls.receive_message(
-                QueueUrl=self._url,
-                MaxNumberOfMessages=limit,
-                WaitTimeSeconds=wait_s,
-                VisibilityTimeout=visibility_s,
-                MessageSystemAttributeNames=["ApproximateReceiveCount", "SentTimestamp"],
-            )
+        poll = Poll(
+            self._clients, self._calls.threads, self._url, limit=limit, wait_s=wait_s, visibility_s=visibility_s
         )
-        try:
-            answer = await asyncio.wrap_future(polling)
-        except asyncio.CancelledError:
-            # The request cannot be called back; what it brings goes back at once.
-            polling.add_done_callback(self._give_back)
-            raise
-        return [_received(message) for message in answer.get("Messages", ())]
-
-    # Any: an answer is the JSON of SQS's API reference.
-    def _give_back(self, polled: "Future[Any]") -> None:
-        """Return what nobody waits for any more; called in the thread that received it, or at once."""
-        if polled.cancelled() or polled.exception() is not None:
-            return
-        messages = polled.result().get("Messages", ())
-        entries = [
-            {"Id": str(number), "ReceiptHandle": message["ReceiptHandle"], "VisibilityTimeout": 0}
-            for number, message in enumerate(messages)
-        ]
-        if entries:
-            self._calls.threads.start(partial(self._return_now, entries))
-
-    def _return_now(self, entries: Sequence[Entry]) -> None:
-        try:
-            self._clients.sqs.change_message_visibility_batch(QueueUrl=self._url, Entries=entries)
-        except SDK_ERRORS:
-            # They come back when their visibility ends.
-            log.warning("give_back_failed", exc_info=True)
+        return [_received(message) for message in await poll.messages()]
 
     async def extend(self, receipts: Sequence[str], visibility: timedelta) -> None:
         """Set how long from now the messages stay hidden, rounded up to whole seconds; 0 returns them at once."""
@@ -168,7 +131,7 @@ def _receipts(receipts: Sequence[str]) -> list[Entry]:
     return [{"ReceiptHandle": each} for each in receipts if 0 < len(each) <= _RECEIPT_CHARACTERS]
 
 
-def _received(message: dict[str, Any]) -> Received:
+def _received(message: Message) -> Received:
     attributes = message["Attributes"]
     return Received(
         body=message["Body"],

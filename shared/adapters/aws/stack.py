@@ -25,6 +25,9 @@ _OUTPUTS = {
 }
 """Output of the stack for each setting (template.yaml)."""
 
+_MAY_BE_MISSING = ("webhooks_queue",)
+"""What stacks of older templates do not have; mail goes on without it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Names:
@@ -37,6 +40,8 @@ class Names:
     """URL, as those below."""
 
     webhooks_queue: str
+    """Empty if the stack has none."""
+
     work_queues: Mapping[str, str]
     """By IP pool."""
 
@@ -56,7 +61,7 @@ def names_of(settings: Settings, clients: Clients) -> Names:
         outputs = _outputs(settings.stack, clients)
         for name, output in _OUTPUTS.items():
             found[name] = found[name] or outputs.get(output, "")
-    missing = [name for name, value in found.items() if not value]
+    missing = [name for name, value in found.items() if not value and name not in _MAY_BE_MISSING]
     if missing:
         where = f"and the stack {settings.stack} has no such output" if settings.stack else "or give EDGEPOST_STACK"
         raise SettingsError([f"EDGEPOST_BACKEND=aws needs {PREFIX}{name.upper()}, {where}" for name in missing])

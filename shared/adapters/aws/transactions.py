@@ -78,7 +78,7 @@ class _Group:
 
     def must_give_up(self, reasons: Sequence[Reason | None], now: datetime) -> bool:
         """Say whether a condition did not hold; take notice of expired items that are only in the way."""
-        for number, (write, reason) in enumerate(zip(self._writes, reasons, strict=True)):
+        for number, (write, reason) in enumerate(zip(self._writes, reasons, strict=False)):
             if reason is None or reason.code != "ConditionalCheckFailed":
                 continue
             if number in self._anew:

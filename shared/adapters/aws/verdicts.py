@@ -7,7 +7,15 @@ came?  Only what AWS documents as refused before any work counts as not done.
 import enum
 from typing import TypeAlias
 
-from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, EndpointConnectionError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    CredentialRetrievalError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    NoRegionError,
+)
 from botocore.parsers import ResponseParserError
 
 SDK_ERRORS = (BotoCoreError, ClientError, ResponseParserError)
@@ -38,11 +46,17 @@ _BY_CODE = {
     "ThrottlingException": Verdict.NOT_DONE,
     "Throttling": Verdict.NOT_DONE,
     "SlowDown": Verdict.NOT_DONE,
+    "RequestThrottled": Verdict.NOT_DONE,
+    "KmsThrottled": Verdict.NOT_DONE,
+    "RequestTimeout": Verdict.UNKNOWN,
     "TransactionConflictException": Verdict.NOT_DONE,
     "TransactionInProgressException": Verdict.NOT_DONE,
     "ReplicatedWriteConflictException": Verdict.NOT_DONE,
 }
-"""Codes of "Error handling with DynamoDB" in its developer guide, and of S3 and SQS where they are the same."""
+"""Codes of "Error handling with DynamoDB" in its developer guide, and in the error lists of S3 and SQS."""
+
+
+_NEVER_SENT = (ConnectTimeoutError, EndpointConnectionError, NoCredentialsError, CredentialRetrievalError)
 
 
 def verdict_on(error: SDKError) -> Verdict:
@@ -53,8 +67,10 @@ def verdict_on(error: SDKError) -> Verdict:
             return _BY_CODE[code]
         # After a 500 or 503 the work may have been done (the same guide).
         return Verdict.HOPELESS if 400 <= _status(error) < 500 else Verdict.UNKNOWN
-    if isinstance(error, (ConnectTimeoutError, EndpointConnectionError)):
+    if isinstance(error, _NEVER_SENT):
         return Verdict.NOT_DONE
+    if isinstance(error, NoRegionError):
+        return Verdict.HOPELESS
     return Verdict.UNKNOWN
 
 

@@ -12,11 +12,12 @@ from html.entities import html5
 from typing import NamedTuple
 
 _SPACE = r"[\t\n\f\r ]"
-_NAME = re.compile(r"[A-Za-z][^\t\n\f\r />]*+")
-_REST_OF_TAG = re.compile(
-    rf"""(?: [^=>]++ | = {_SPACE}*+ (?: "[^"]*+" | '[^']*+' | [^\t\n\f\r >"'][^\t\n\f\r >]*+ | (?=>) ) )*+ >""",
+_TAG = re.compile(
+    rf"""<(/?) ([A-Za-z][^\t\n\f\r />]*+)
+         (?: [^=>]++ | = {_SPACE}*+ (?: "[^"]*+" | '[^']*+' | [^\t\n\f\r >"'][^\t\n\f\r >]*+ | (?=>) ) )*+ >""",
     re.VERBOSE,
 )
+_TAG_BEGINS = re.compile(r"</?[A-Za-z]")
 _ATTRIBUTE = re.compile(
     rf"""[\t\n\f\r /]*+ ( [^\t\n\f\r />] [^\t\n\f\r />=]*+ ) {_SPACE}*+
          (?: = {_SPACE}*+ (?: "([^"]*+)" | '([^']*+)' | ([^\t\n\f\r >"'][^\t\n\f\r >]*+)?+ ) )?+""",
@@ -54,32 +55,27 @@ def marks_in(html: str) -> Marks:
     """Return the links of a document in order, and where a pixel may stand."""
     links: list[Link] = []
     body_end: int | None = None
-    at = 0
-    while (at := html.find("<", at)) >= 0:
-        begin = at
-        name_at = at + 2 if html.startswith("/", at + 1) else at + 1
-        name = _NAME.match(html, name_at)
-        if name is None:
-            at = _after_no_tag(html, begin)
+    at = html.find("<")
+    while at >= 0:
+        tag = _TAG.match(html, at)
+        if tag is None:
+            # A tag that never ends is dropped by a browser, with all that follows.
+            after = -1 if _TAG_BEGINS.match(html, at) else _after_no_tag(html, at)
         else:
-            rest = _REST_OF_TAG.match(html, name.end())
-            at = rest.end() if rest is not None else -1
-        if at < 0:
+            after = tag.end()
+            word = tag[2].lower()
+            if tag[1]:
+                body_end = at if word == "body" else body_end
+            elif word in ("a", "area"):
+                links += _href(html, tag.end(2), after - 1)
+            elif word in _TEXT_ELEMENTS:
+                closing = _TEXT_ELEMENTS[word].search(html, after)
+                after = closing.start() if closing is not None else -1
+            elif word == "plaintext":
+                after = -1
+        if after < 0:
             return Marks(links, body_end)
-        if name is None:
-            continue
-        word = name[0].lower()
-        if name_at == begin + 2:
-            body_end = begin if word == "body" else body_end
-        elif word in ("a", "area"):
-            links += _href(html, name.end(), at - 1)
-        elif word in _TEXT_ELEMENTS:
-            closing = _TEXT_ELEMENTS[word].search(html, at)
-            if closing is None:
-                return Marks(links, body_end)
-            at = closing.start()
-        elif word == "plaintext":
-            return Marks(links, body_end)
+        at = html.find("<", after)
     return Marks(links, len(html.rstrip("\t\n\f\r ")) if body_end is None else body_end)
 
 

@@ -7,8 +7,9 @@ else, whether the message is tracked or not.
 """
 
 import re
+from binascii import Error, a2b_base64, a2b_qp
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 from shared.domain.mime_reading import Leaf, leaves
@@ -36,6 +37,7 @@ _ENCODED = re.compile(
 _ENCODING_FIELD = re.compile(
     rb"^Content-Transfer-Encoding[ \t]*:(?:[^\r]|\r\n[ \t])*\r\n", re.IGNORECASE | re.MULTILINE
 )
+_MIME_VERSION = re.compile(rb"^MIME-Version[ \t]*:", re.IGNORECASE | re.MULTILINE)
 _MARK = re.compile(r"\+notrack(?=://)", re.IGNORECASE)
 _MARK_BYTES = re.compile(rb"\+notrack://", re.IGNORECASE)
 
@@ -77,17 +79,22 @@ def rewritten(raw: bytes, marking: Marking | None) -> bytes:
     """
     if marking is None and not _may_hold_marks(raw):
         return raw
-    if marking is not None and _SKIP.search(raw, 0, max(0, raw.find(b"\r\n\r\n")) + 2):
+    head_end = max(0, raw.find(b"\r\n\r\n")) + 2
+    if marking is not None and _SKIP.search(raw, 0, head_end):
         marking = None
+    # RFC 2045 §4: without it a reader need not know what an encoding is.
+    is_mime = _MIME_VERSION.search(raw, 0, head_end) is not None
     work = _Work(marking)
     pieces: list[bytes] = []
     at = 0
     for leaf in leaves(raw, sealed=SEALED):
         if leaf.attached or leaf.end - leaf.start > MAX_PART_BYTES:
             continue
+        if work.marking is None and not _holds_mark(leaf, raw):
+            continue
         edits = work.edits_of(leaf)
         done = spliced(raw[leaf.start : leaf.end], leaf.encoding, leaf.charset, edits) if edits else None
-        if done is None:
+        if done is None or (done.encoding is not None and not is_mime):
             continue
         head = raw[leaf.head_at : leaf.start]
         pieces += (raw[at : leaf.head_at], head if done.encoding is None else _with_encoding(head, done.encoding))
@@ -98,6 +105,19 @@ def rewritten(raw: bytes, marking: Marking | None) -> bytes:
 
 def _may_hold_marks(raw: bytes) -> bool:
     return _MARK_BYTES.search(raw) is not None or _ENCODED.search(raw) is not None
+
+
+def _holds_mark(leaf: Leaf, raw: bytes) -> bool:
+    """Tell whether a part holds a mark: a quick look, because most mail does not."""
+    body = raw[leaf.start : leaf.end]
+    if leaf.encoding == "base64":
+        try:
+            body = a2b_base64(body)
+        except Error:
+            return False
+    elif leaf.encoding == "quoted-printable":
+        body = a2b_qp(body)
+    return _MARK_BYTES.search(body) is not None
 
 
 def _with_encoding(head: bytes, encoding: str) -> bytes:
@@ -113,7 +133,7 @@ class _Work:
 
     marking: Marking | None
     links: int = 0
-    pixel_is_there: bool = field(default=False)
+    pixel_is_there: bool = False
 
     def edits_of(self, leaf: Leaf) -> Callable[[Text], list[Edit]] | None:
         match leaf.content_type:

@@ -8,7 +8,7 @@ line would grow too long; base64 is encoded anew in lines of the same length.
 import re
 from binascii import Error, a2b_base64, b2a_base64, b2a_qp
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple, TypeAlias
 
@@ -20,7 +20,12 @@ MAX_LINE_BYTES = 998
 
 QP_LINE = 76
 
-_QP_ESCAPE = re.compile(rb"=(?:([0-9A-Fa-f]{2})|[ \t]*\r\n)")
+_QP_ESCAPE = re.compile(rb"(=(?:[0-9A-Fa-f]{2}|[ \t]*\r\n))")
+_OCTETS = {
+    f"={high}{low}".encode(): bytes.fromhex(high + low)
+    for high in "0123456789ABCDEFabcdef"
+    for low in "0123456789ABCDEFabcdef"
+}
 _AS_BROWSERS_READ = {
     "gb2312": "gb18030",
     "gbk": "gb18030",
@@ -164,30 +169,26 @@ class _QPMarks(NamedTuple):
 
 def _qp_decoded(body: bytes) -> tuple[bytes, _QPMarks]:
     """Decode quoted-printable (RFC 2045 §6.7) and remember what stands where; a wrong escape is text."""
-    pieces: list[bytes] = []
-    marks = _QPMarks([0], [0], [False])
-    at = size = 0
-    for found in _QP_ESCAPE.finditer(body):
-        pieces.append(body[at : found.start()])
-        size += found.start() - at
-        if found[1]:
-            pieces.append(bytes.fromhex(found[1].decode()))
-            _mark(marks, size, found.start(), escaped=True)
+    parts = _QP_ESCAPE.split(body)
+    pieces: list[bytes] = [parts[0]]
+    decoded_at, encoded_at, escaped = [0], [0], [False]
+    size = at = len(parts[0])
+    for escape, literal in zip(parts[1::2], parts[2::2], strict=True):
+        octet = _OCTETS.get(escape)
+        if octet is not None:
+            pieces.append(octet)
+            decoded_at.append(size)
+            encoded_at.append(at)
+            escaped.append(True)
             size += 1
-        at = found.end()
-        _mark(marks, size, at, escaped=False)
-    pieces.append(body[at:])
-    return b"".join(pieces), marks
-
-
-def _mark(marks: _QPMarks, decoded_at: int, encoded_at: int, *, escaped: bool) -> None:
-    if marks.decoded_at[-1] == decoded_at:
-        # Nothing was decoded since the last mark: a soft line break.
-        marks.encoded_at[-1], marks.escaped[-1] = encoded_at, escaped
-        return
-    marks.decoded_at.append(decoded_at)
-    marks.encoded_at.append(encoded_at)
-    marks.escaped.append(escaped)
+        at += len(escape)
+        decoded_at.append(size)
+        encoded_at.append(at)
+        escaped.append(False)
+        pieces.append(literal)
+        size += len(literal)
+        at += len(literal)
+    return b"".join(pieces), _QPMarks(decoded_at, encoded_at, escaped)
 
 
 def _qp_changed(body: bytes, marks: _QPMarks, changes: Sequence[_Change]) -> bytes:
@@ -201,13 +202,13 @@ def _qp_changed(body: bytes, marks: _QPMarks, changes: Sequence[_Change]) -> byt
         column = column + len(kept) if line_at < 0 else len(kept) - line_at - 2
         pieces.append(kept)
         at = marks.end(end)
-        for unit in _qp_units(new):
-            # The "=" of a soft line break needs room too.
-            if column + len(unit) >= QP_LINE:
+        for line in _qp_lines(new, QP_LINE - 1 - column):
+            if line is None:
                 pieces.append(b"=\r\n")
                 column = 0
-            pieces.append(unit)
-            column += len(unit)
+            else:
+                pieces.append(line)
+                column += len(line)
         line_end = body.find(b"\r\n", at)
         if column + (line_end if line_end >= 0 else len(body)) - at > QP_LINE:
             pieces.append(b"=\r\n")
@@ -215,8 +216,25 @@ def _qp_changed(body: bytes, marks: _QPMarks, changes: Sequence[_Change]) -> byt
     return b"".join((*pieces, body[at:]))
 
 
-def _qp_units(new: bytes) -> Sequence[bytes]:
-    return [bytes([octet]) if 32 <= octet < 127 and octet != 0x3D else b"=%02X" % octet for octet in new]
+def _qp_lines(new: bytes, room: int) -> Iterator[bytes | None]:
+    """Yield the text in pieces that fit into their lines, and None where a soft line break belongs.
+
+    Args:
+        new: printable ASCII.
+        room: of the first line, besides the ``=`` of a soft line break.
+    """
+    quoted = new.replace(b"=", b"=3D")
+    at = 0
+    while at < len(quoted):
+        end = at + max(0, room)
+        if end < len(quoted):
+            # An escape is never cut in two.
+            end = next((cut for cut in (end - 1, end - 2) if cut >= at and quoted[cut : cut + 1] == b"="), end)
+        if end > at:
+            yield quoted[at:end]
+        if end < len(quoted):
+            yield None
+        at, room = end, QP_LINE - 1
 
 
 def _base64(body: bytes, charset: str, edits: Edits) -> Spliced | None:
