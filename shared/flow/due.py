@@ -65,11 +65,14 @@ async def _do(page: Sequence[DueEntry], *, using: Scheduling, now: datetime) -> 
     settling = using.settling
     jobs: defaultdict[str, list[Outgoing]] = defaultdict(list)
     parcels: list[Outgoing] = []
+    inbound: list[Outgoing] = []
     for entry in page:
         item: Mapping[str, Any] = entry.item  # written by shared.flow.settle and notify only
         match item["do"]:
             case "send_job" if item["pool"] in settling.stores.work:
                 jobs[item["pool"]].append(Outgoing(item["job"], group=item["group"]))
+            case "send_inbound":
+                inbound.append(Outgoing(item["job"], group=item["group"]))
             case "send_parcel":
                 parcels.append(Outgoing(item["parcel"], group=item["group"]))
             case "expire_hold":
@@ -80,6 +83,8 @@ async def _do(page: Sequence[DueEntry], *, using: Scheduling, now: datetime) -> 
                 await settling.schedule.put_off(entry, now + PUT_OFF)
     for pool, some in jobs.items():
         await work_queue(settling.stores, pool).send(some)
+    if inbound:
+        await settling.stores.inbound.send(inbound)
     if parcels:
         await settling.stores.webhooks.send(parcels)
     await asyncio.gather(*(settling.schedule.remove(entry) for entry in page))
