@@ -18,7 +18,7 @@ from shared.domain.job import Job, ToHost, ToInbound, ToMX
 from shared.domain.message import Direction, Evidence, Message
 from shared.domain.outcome import HardFail, Held, Outcome, SoftFail
 from shared.domain.simulator import LATER, simulate
-from shared.domain.tenancy import Domain, Server
+from shared.domain.tenancy import Domain
 from shared.domain.tracking import base_url, tracking_of
 from shared.flow.claim import Claimed
 from shared.flow.settle import Settling
@@ -27,7 +27,7 @@ from shared.ports import Clock, Outgoing
 from shared.settings import SmartHost
 from shared.store.directory import Directory
 from shared.store.suppressions import Suppressions
-from shared.tokens import Named
+from shared.tokens import Named, Tokens
 from smtp_node.authentication.keys import SigningKeys
 from smtp_node.deliver.compose import compose, return_path
 from smtp_node.deliver.forward import plan_forward
@@ -108,8 +108,10 @@ class Attempts:
         body = await self.settling.stores.bodies.get(message.body_key)
         if body is None:
             return HardFail(BODY_GONE)
+        tokens = await self._tokens(message)
+        token = tokens.return_path(Named(message.server_id, message.id)) if tokens else ""
         try:
-            raw = await self._compose(claimed, domain, body)
+            raw = await self._compose(claimed, domain, body, await self._marking(claimed, tokens), token)
         except MalformedMessage as exc:
             return HardFail(f"The message cannot be signed: {exc}.")
         except InvalidValue:
@@ -117,7 +119,10 @@ class Attempts:
             return SoftFail(KEY_UNUSABLE, evidence=Evidence(enhanced_code=OWN_FAULT))
         if message.test_mode:
             return await self._simulate(claimed)
-        return await self.sender.send(self._plan(claimed, job, pool, raw), still_ours=still_ours)
+        mail_from = return_path(
+            message, tenant.server, domain, token, shared_domain=self.settling.settings.return_path_domain
+        )
+        return await self.sender.send(self._plan(claimed, job, pool, raw, mail_from), still_ours=still_ours)
 
     async def _forward(self, claimed: Claimed, job: Job, pool: str, still_ours: Callable[[], bool]) -> Outcome:
         """Pass incoming mail on to where its route says."""
@@ -146,8 +151,9 @@ class Attempts:
             await self.settling.stores.events.send(following)
         return made.outcome
 
-    async def _compose(self, claimed: Claimed, domain: Domain, body: bytes) -> bytes:
-        marking = await self._marking(claimed.message, claimed.tenant.server)
+    async def _compose(
+        self, claimed: Claimed, domain: Domain, body: bytes, marking: Marking | None, token: str
+    ) -> bytes:
         work = partial(
             compose,
             claimed.message,
@@ -155,17 +161,28 @@ class Attempts:
             body,
             self.keys.of(domain),
             marking=marking,
+            report_token=token,
             hostname=self.settling.settings.hostname,
             at=self.clock(),
         )
         most = MARKED_OFF_LOOP_BYTES if marking else OFF_LOOP_BYTES
         return await asyncio.to_thread(work) if len(body) > most else work()
 
-    async def _marking(self, message: Message, server: Server) -> Marking | None:
-        """Return how the message is tracked; None if it is not, or if it cannot be: mail never waits for that."""
+    async def _tokens(self, message: Message) -> Tokens | None:
+        """Return what signs tokens; None if that cannot be had now: mail never waits for it."""
         if message.bounce or message.direction is Direction.INCOMING:
             return None  # machines read bounces, and what comes in is somebody else's mail
-        settings = self.settling.settings
+        try:
+            return await self.tokens.tokens()
+        except (InvalidValue, StorageUnavailable):
+            log.exception("tokens_unavailable", extra={"message_id": message.id, "server_id": message.server_id})
+            return None
+
+    async def _marking(self, claimed: Claimed, tokens: Tokens | None) -> Marking | None:
+        """Return how the message is tracked; None if it is not."""
+        if tokens is None:
+            return None
+        message, server, settings = claimed.message, claimed.tenant.server, self.settling.settings
         tracking = tracking_of(
             await self.directory.tracking(server),
             sending_domain=message.domain,
@@ -175,23 +192,17 @@ class Attempts:
         )
         if not tracking:
             return None
-        try:
-            tokens = await self.tokens.tokens()
-        except (InvalidValue, StorageUnavailable):
-            log.exception("tracking_unavailable", extra={"message_id": message.id, "server_id": server.id})
-            return None
         named = Named(message.server_id, message.id)
         return Marking(tracking, base_url(tracking.host, settings.public_url), tokens, named)
 
-    def _plan(self, claimed: Claimed, job: Job, pool: str, raw: bytes) -> Plan:
-        message, server = claimed.message, claimed.tenant.server
-        settings = self.settling.settings
+    def _plan(self, claimed: Claimed, job: Job, pool: str, raw: bytes, mail_from: str) -> Plan:
+        message = claimed.message
         source, ehlo = self._source(job)
         # The message decides: two accepts that drew the same id in the same millisecond leave a job
         # with the domain of a message that got another id.
         target = job.target if isinstance(job.target, ToHost) else ToMX(domain_of(message.rcpt_to))
         return Plan(
-            mail_from=return_path(message, server, domain=settings.return_path_domain),
+            mail_from=mail_from,
             rcpt_to=message.rcpt_to,
             raw=raw,
             target=target,
