@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from email.utils import format_datetime
 
-from shared.domain.bounce.originals import REPORT_HEADER
 from shared.domain.errors import InvalidValue, MalformedMessage
 from shared.domain.headers import LINE_ENDING, Head, check_bytes, split_head, without
 from shared.domain.submission import (
@@ -29,6 +28,8 @@ TRACK = b"X-Edgepost-Track"
 TAG = b"X-Postal-Tag"
 TEST_MODE = b"X-Edgepost-Test-Mode"
 IDEMPOTENCY_KEY = b"Idempotency-Key"
+REPORT_HEADER = b"X-Edgepost-Report"
+"""Carries our return-path token in what we send, for reports that hide the recipient."""
 
 TAKEN_OUT = (b"Bcc", b"Return-Path", b"X-Postal-MsgID", REPORT_HEADER, METADATA, TRACK, TEST_MODE, IDEMPOTENCY_KEY)
 """Never sent on: Bcc is nobody's business, the others are written by us or meant for us."""

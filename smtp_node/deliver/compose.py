@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from email.utils import format_datetime
 
-from shared.domain.bounce.originals import REPORT_HEADER
 from shared.domain.dns_records import own_return_path
+from shared.domain.letter import REPORT_HEADER
 from shared.domain.message import Message, Via
 from shared.domain.tenancy import Domain, Server
 from smtp_node.authentication.keys import SigningKey
