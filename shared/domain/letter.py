@@ -28,6 +28,9 @@ TRACK = b"X-Edgepost-Track"
 TAG = b"X-Postal-Tag"
 TEST_MODE = b"X-Edgepost-Test-Mode"
 IDEMPOTENCY_KEY = b"Idempotency-Key"
+LIST_UNSUBSCRIBE = b"X-Edgepost-List-Unsubscribe"
+"""Asks for List-Unsubscribe; it stays in the stored message, because the fields are each recipient's own."""
+
 REPORT_HEADER = b"X-Edgepost-Report"
 """Carries our return-path token in what we send, for reports that hide the recipient."""
 
@@ -78,6 +81,7 @@ def read_letter(raw: bytes, *, now: datetime, new_message_id: str) -> Letter:
         if head.named(b"Message-ID")
         else None
     )
+    _yes_no(LIST_UNSUBSCRIBE, head.text(LIST_UNSUBSCRIBE))
     drop = TAKEN_OUT if found else (*TAKEN_OUT, b"Message-ID")
     added = b""
     if not found:
