@@ -33,6 +33,7 @@ from smtp_node.deliver.compose import compose, return_path
 from smtp_node.deliver.forward import plan_forward
 from smtp_node.deliver.send import Plan, Sender
 from smtp_node.deliver.tracking.rewrite import Marking
+from smtp_node.deliver.unsubscribing import Unsubscribing, feedback_id
 
 log = logging.getLogger(__name__)
 
@@ -110,8 +111,12 @@ class Attempts:
             return HardFail(BODY_GONE)
         tokens = await self._tokens(message)
         token = tokens.return_path(Named(message.server_id, message.id)) if tokens else ""
+        mail_from = return_path(
+            message, tenant.server, domain, token, shared_domain=self.settling.settings.return_path_domain
+        )
+        marking, unsubscribing = await self._marked(claimed, tokens, mail_from)
         try:
-            raw = await self._compose(claimed, domain, body, await self._marking(claimed, tokens), token)
+            raw = await self._compose(claimed, domain, body, marking=marking, unsubscribing=unsubscribing, token=token)
         except MalformedMessage as exc:
             return HardFail(f"The message cannot be signed: {exc}.")
         except InvalidValue:
@@ -119,9 +124,6 @@ class Attempts:
             return SoftFail(KEY_UNUSABLE, evidence=Evidence(enhanced_code=OWN_FAULT))
         if message.test_mode:
             return await self._simulate(claimed)
-        mail_from = return_path(
-            message, tenant.server, domain, token, shared_domain=self.settling.settings.return_path_domain
-        )
         return await self.sender.send(self._plan(claimed, job, pool, raw, mail_from), still_ours=still_ours)
 
     async def _forward(self, claimed: Claimed, job: Job, pool: str, still_ours: Callable[[], bool]) -> Outcome:
@@ -152,7 +154,14 @@ class Attempts:
         return made.outcome
 
     async def _compose(
-        self, claimed: Claimed, domain: Domain, body: bytes, marking: Marking | None, token: str
+        self,
+        claimed: Claimed,
+        domain: Domain,
+        body: bytes,
+        *,
+        marking: Marking | None,
+        unsubscribing: Unsubscribing | None,
+        token: str,
     ) -> bytes:
         work = partial(
             compose,
@@ -162,6 +171,7 @@ class Attempts:
             self.keys.of(domain),
             marking=marking,
             report_token=token,
+            unsubscribing=unsubscribing,
             hostname=self.settling.settings.hostname,
             at=self.clock(),
         )
@@ -178,22 +188,25 @@ class Attempts:
             log.exception("tokens_unavailable", extra={"message_id": message.id, "server_id": message.server_id})
             return None
 
-    async def _marking(self, claimed: Claimed, tokens: Tokens | None) -> Marking | None:
-        """Return how the message is tracked; None if it is not."""
+    async def _marked(
+        self, claimed: Claimed, tokens: Tokens | None, mail_from: str
+    ) -> tuple[Marking | None, Unsubscribing | None]:
+        """Return how the message is tracked, None if it is not, and how its recipient could unsubscribe."""
         if tokens is None:
-            return None
-        message, server, settings = claimed.message, claimed.tenant.server, self.settling.settings
+            return None, None
+        message, tenant, settings = claimed.message, claimed.tenant, self.settling.settings
         tracking = tracking_of(
-            await self.directory.tracking(server),
+            await self.directory.tracking(tenant.server),
             sending_domain=message.domain,
-            shared_host=settings.track_domain if server.shared_tracking else "",
+            shared_host=settings.track_domain if tenant.server.shared_tracking else "",
             opens=message.track_opens,
             clicks=message.track_clicks,
         )
-        if not tracking:
-            return None
         named = Named(message.server_id, message.id)
-        return Marking(tracking, base_url(tracking.host, settings.public_url), tokens, named)
+        url = base_url(tracking.host, settings.public_url) if tracking.host else ""
+        stream = feedback_id(message.tag, tenant.server.permalink, tenant.organization.permalink)
+        unsubscribing = Unsubscribing(tokens, named, tracking.host, url, mail_from, stream)
+        return Marking(tracking, url, tokens, named) if tracking else None, unsubscribing
 
     def _plan(self, claimed: Claimed, job: Job, pool: str, raw: bytes, mail_from: str) -> Plan:
         message = claimed.message
