@@ -88,9 +88,11 @@ def has_crlf_only(raw: bytes) -> bool:
 
 def with_crlf(raw: bytes) -> bytes:
     """Return the message with every line end, of whatever kind, as CRLF; itself if that is so already."""
-    if has_crlf_only(raw):
-        return raw
-    return raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
+    if b"\r" in raw:
+        if has_crlf_only(raw):
+            return raw
+        raw = raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    return raw.replace(b"\n", b"\r\n")
 
 
 def split_head(raw: bytes) -> Head:
