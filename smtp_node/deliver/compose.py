@@ -7,12 +7,23 @@ was accepted is what arrives.
 from collections.abc import Sequence
 from datetime import datetime
 from email.utils import format_datetime
+from typing import NamedTuple
 
 from shared.domain.message import Message, Via
 from shared.domain.tenancy import Server
 from smtp_node.authentication.keys import SigningKey
 from smtp_node.authentication.sign import sign
 from smtp_node.deliver.tracking.rewrite import Marking, rewritten
+
+
+class Composed(NamedTuple):
+    """What goes on the wire, in two pieces: a large message is not copied to have fields put before it."""
+
+    added: bytes
+    """Fields: signatures, Received, the message's token."""
+
+    raw: bytes
+    """The stored message; the very same bytes if no link is tracked."""
 
 
 def compose(
@@ -24,7 +35,7 @@ def compose(
     marking: Marking | None,
     hostname: str,
     at: datetime,
-) -> bytes:
+) -> Composed:
     """Return the complete message for one recipient, signed with every key.
 
     Args:
@@ -36,8 +47,9 @@ def compose(
         hostname: of this installation, for Received.
         at: time of the signature.
     """
-    raw = b"X-Postal-MsgID: %s\r\n" % message.token.encode() + rewritten(body, marking)
-    return sign(raw, keys, at=at) + received_field(message, server, hostname=hostname) + raw
+    raw = rewritten(body, marking)
+    token = b"X-Postal-MsgID: %s\r\n" % message.token.encode()
+    return Composed(sign(raw, keys, at=at) + received_field(message, server, hostname=hostname) + token, raw)
 
 
 def received_field(message: Message, server: Server, *, hostname: str) -> bytes:
