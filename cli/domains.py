@@ -110,8 +110,19 @@ def verify(name: DomainName, server: InServer = "", organization: InOrganization
         owner = await _owner_or_none(server, organization, tools)
         records = tools.stores.records
         domain = await find_domain(name, owner=owner, records=records)
-        found = await verify_domain(domain, records=records, resolver=tools.resolver(), now=tools.now())
-        document = {"domain": domain.name, "verified": found.verified, "explanation": found.explanation}
+        found = await verify_domain(
+            domain,
+            records=records,
+            resolver=tools.resolver(),
+            return_path_domain=tools.settings.return_path_domain,
+            now=tools.now(),
+        )
+        document = {
+            "domain": domain.name,
+            "verified": found.verified,
+            "explanation": found.explanation,
+            "own_return_path": found.domain.own_return_path,
+        }
         if as_json:
             document |= {"records": domain_document(found.domain, tools.settings)["records"]}
         return Answer(document, failed=not found.verified)

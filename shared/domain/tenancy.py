@@ -136,6 +136,9 @@ class Domain:
     trusted: bool = False
     """Verified by an admin's word, without the DNS."""
 
+    own_return_path: bool = False
+    """The alias for its own return path led to us when it was last looked for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Credential:

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from shared.domain.dns_records import VERIFICATION_PREFIX, ownership_value
+from shared.domain.dns import LookupFailed
+from shared.domain.dns_records import VERIFICATION_PREFIX, own_return_path, ownership_value
 from shared.domain.errors import NotFound
 from shared.domain.tenancy import Domain
 from shared.network import Resolver
@@ -27,16 +28,27 @@ class Verification:
     """For people: what was found, and what to do if it was not right."""
 
 
-async def verify_domain(domain: Domain, *, records: Records, resolver: Resolver, now: datetime) -> Verification:
-    """Look for the ownership record and note it if it is there.
+async def verify_domain(
+    domain: Domain, *, records: Records, resolver: Resolver, return_path_domain: str, now: datetime
+) -> Verification:
+    """Look for the ownership record and for the domain's own return path, and note what is there.
 
     A domain that is verified stays so, whatever the DNS says today: mail must not
-    stop because of a failing name server.
+    stop because of a failing name server.  Its own return path is used only while its
+    alias is right: a bounce to a name that leads elsewhere would be lost.
+
+    Args:
+        domain: which one.
+        records: where it lies.
+        resolver: asks the DNS.
+        return_path_domain: where the alias of the domain's own return path must lead.
+        now: the time of the verification.
 
     Raises:
         LookupFailed: the DNS gave no answer; nothing changed.
         NotFound: the domain was removed meanwhile.
     """
+    domain = await _look_for_return_path(domain, return_path_domain, records=records, resolver=resolver)
     found = await resolver.txt(domain.name)
     right = ownership_value(domain) in found
     if domain.verified_at is not None:
@@ -48,6 +60,22 @@ async def verify_domain(domain: Domain, *, records: Records, resolver: Resolver,
     if verified is None:
         raise NotFound(f"there is no domain {domain.name}")
     return Verification(verified, verified=True, explanation=f"{domain.name} is verified: mail may be sent from it")
+
+
+async def _look_for_return_path(
+    domain: Domain, return_path_domain: str, *, records: Records, resolver: Resolver
+) -> Domain:
+    try:
+        target = await resolver.cname(own_return_path(domain.name))
+    except LookupFailed:
+        return domain
+    own = (target or "").lower() == return_path_domain.lower()
+    if own is domain.own_return_path:
+        return domain
+    changed = await Domains(records).mark_return_path(domain, own=own)
+    if changed is None:
+        raise NotFound(f"there is no domain {domain.name}")
+    return changed
 
 
 def explain_missing(domain: Domain, found: Sequence[str]) -> str:

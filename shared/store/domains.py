@@ -74,6 +74,11 @@ class Domains:
         item = await self._records.update(Update(_key(domain), set=attributes, when=[Exists()]))
         return None if item is None else _from_item(item)
 
+    async def mark_return_path(self, domain: Domain, *, own: bool) -> Domain | None:
+        """Note whether the domain's own return path leads to us; None if the domain is gone."""
+        item = await self._records.update(Update(_key(domain), set={"own_return_path": own}, when=[Exists()]))
+        return None if item is None else _from_item(item)
+
     async def remove(self, domain: Domain) -> None:
         """Remove it.  Twice: nothing more."""
         await self._records.atomically([Delete(_key(domain)), Delete(_listing(domain))])
@@ -121,6 +126,7 @@ def _to_item(domain: Domain) -> Item:
         "created_at": to_ms(domain.created_at),
         "verified_at": to_ms_or_zero(domain.verified_at),
         "trusted": domain.trusted,
+        "own_return_path": domain.own_return_path,
     }
 
 
@@ -134,6 +140,7 @@ def _from_item(item: Item) -> Domain:
         created_at=moment(item, "created_at"),
         verified_at=moment_or_none(item, "verified_at"),
         trusted=flag(item, "trusted"),
+        own_return_path=flag(item, "own_return_path"),
     )
 
 

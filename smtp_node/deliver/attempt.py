@@ -19,7 +19,7 @@ from shared.domain.job import Job, ToHost, ToMX
 from shared.domain.message import Direction, Evidence, Message
 from shared.domain.outcome import HardFail, Held, Outcome, Postponed, SoftFail
 from shared.domain.simulator import LATER, simulate
-from shared.domain.tenancy import Domain, Server
+from shared.domain.tenancy import Domain
 from shared.domain.tracking import base_url, tracking_of
 from shared.flow.claim import Claimed
 from shared.flow.settle import Settling
@@ -29,7 +29,7 @@ from shared.room import Room
 from shared.settings import SmartHost
 from shared.store.directory import Directory
 from shared.store.suppressions import Suppressions
-from shared.tokens import Named
+from shared.tokens import Named, Tokens
 from smtp_node.authentication.keys import SigningKeys
 from smtp_node.deliver.compose import Composed, compose, return_path
 from smtp_node.deliver.send import Plan, Sender
@@ -139,8 +139,10 @@ class Attempts:
         self, claimed: Claimed, job: Job, domain: Domain, pool: str, still_ours: Callable[[], bool]
     ) -> Outcome:
         message = claimed.message
+        tokens = await self._tokens(message)
+        token = tokens.return_path(Named(message.server_id, message.id)) if tokens else ""
         try:
-            composed = await self._compose(claimed, domain)
+            composed = await self._compose(claimed, domain, tokens, token)
         except MalformedMessage as exc:
             return HardFail(f"The message cannot be signed: {exc}.")
         except InvalidValue:
@@ -150,7 +152,10 @@ class Attempts:
             return HardFail(BODY_GONE)
         if message.test_mode:
             return await self._simulate(claimed)
-        return await self.sender.send(self._plan(claimed, job, pool, composed), still_ours=still_ours)
+        mail_from = return_path(
+            message, claimed.tenant.server, domain, token, shared_domain=self.settling.settings.return_path_domain
+        )
+        return await self.sender.send(self._plan(claimed, job, pool, composed, mail_from), still_ours=still_ours)
 
     async def _simulate(self, claimed: Claimed) -> Outcome:
         """Make up what would become of the message: nothing leaves this machine."""
@@ -162,12 +167,12 @@ class Attempts:
             await self.settling.stores.events.send(following)
         return made.outcome
 
-    async def _compose(self, claimed: Claimed, domain: Domain) -> Composed | None:
+    async def _compose(self, claimed: Claimed, domain: Domain, tokens: Tokens | None, token: str) -> Composed | None:
         """Return what goes on the wire; None if the body is gone."""
         body = await self.settling.stores.bodies.get(claimed.message.body_key)
         if body is None:
             return None
-        marking = await self._marking(claimed.message, claimed.tenant.server)
+        marking = await self._marking(claimed, tokens)
         work = partial(
             compose,
             claimed.message,
@@ -175,17 +180,28 @@ class Attempts:
             body,
             self.keys.of(domain),
             marking=marking,
+            report_token=token,
             hostname=self.settling.settings.hostname,
             at=self.clock(),
         )
         most = MARKED_OFF_LOOP_BYTES if marking else OFF_LOOP_BYTES
         return await asyncio.to_thread(work) if len(body) > most else work()
 
-    async def _marking(self, message: Message, server: Server) -> Marking | None:
-        """Return how the message is tracked; None if it is not, or if it cannot be: mail never waits for that."""
+    async def _tokens(self, message: Message) -> Tokens | None:
+        """Return what signs tokens; None if that cannot be had now: mail never waits for it."""
         if message.bounce or message.direction is Direction.INCOMING:
             return None  # machines read bounces, and what comes in is somebody else's mail
-        settings = self.settling.settings
+        try:
+            return await self.tokens.tokens()
+        except (InvalidValue, StorageUnavailable):
+            log.exception("tokens_unavailable", extra={"message_id": message.id, "server_id": message.server_id})
+            return None
+
+    async def _marking(self, claimed: Claimed, tokens: Tokens | None) -> Marking | None:
+        """Return how the message is tracked; None if it is not."""
+        if tokens is None:
+            return None
+        message, server, settings = claimed.message, claimed.tenant.server, self.settling.settings
         tracking = tracking_of(
             await self.directory.tracking(server),
             sending_domain=message.domain,
@@ -195,23 +211,17 @@ class Attempts:
         )
         if not tracking:
             return None
-        try:
-            tokens = await self.tokens.tokens()
-        except (InvalidValue, StorageUnavailable):
-            log.exception("tracking_unavailable", extra={"message_id": message.id, "server_id": server.id})
-            return None
         named = Named(message.server_id, message.id)
         return Marking(tracking, base_url(tracking.host, settings.public_url), tokens, named)
 
-    def _plan(self, claimed: Claimed, job: Job, pool: str, composed: Composed) -> Plan:
-        message, server = claimed.message, claimed.tenant.server
-        settings = self.settling.settings
+    def _plan(self, claimed: Claimed, job: Job, pool: str, composed: Composed, mail_from: str) -> Plan:
+        message = claimed.message
         source, ehlo = self._source(job)
         # The message decides: two accepts that drew the same id in the same millisecond leave a job
         # with the domain of a message that got another id.
         target = ToMX(domain_of(message.rcpt_to)) if isinstance(job.target, ToMX) else job.target
         return Plan(
-            mail_from=return_path(message, server, domain=settings.return_path_domain),
+            mail_from=mail_from,
             rcpt_to=message.rcpt_to,
             raw=composed.raw,
             target=target,

@@ -18,9 +18,10 @@ from smtp_node.receive.content import Content, Fault, has_longer_line, is_loopin
 from smtp_node.receive.inside import Grant
 from smtp_node.receive.limits import ReceiveLimits
 from smtp_node.receive.metering import MESSAGES
-from smtp_node.receive.recipients import Outbound
+from smtp_node.receive.recipients import Inbound, Outbound
 from smtp_node.receive.replies import Reply, reply_to
 from smtp_node.receive.session import Session
+from smtp_node.receive.taking_in import take_in
 
 log = logging.getLogger(__name__)
 
@@ -45,8 +46,31 @@ class Transaction:
     recipients: dict[str, Outbound] = field(default_factory=dict)
     """In the order given, each with whose message it becomes."""
 
+    inward: dict[str, Inbound] = field(default_factory=dict)
+    """Addresses of ours; a transaction has these or those."""
+
     overshoot: int = 0
     """Recipients refused because there were too many."""
+
+    @property
+    def begun(self) -> bool:
+        """Whether somebody gets the message."""
+        return bool(self.recipients or self.inward)
+
+    def add(self, address: str, decision: Outbound | Inbound, limits: ReceiveLimits) -> Reply:
+        """Add a recipient, once, and return what the client hears."""
+        inward = isinstance(decision, Inbound)
+        most = limits.max_inward_recipients if inward else limits.max_recipients
+        there, other = (self.inward, self.recipients) if inward else (self.recipients, self.inward)
+        if other:
+            return replies.IN_ANOTHER_MESSAGE
+        if address not in there and len(there) >= most:
+            return replies.TOO_MANY_RECIPIENTS
+        if isinstance(decision, Inbound):
+            self.inward[address] = decision
+        else:
+            self.recipients[address] = decision
+        return replies.RECIPIENT_OK
 
     def submission(self, raw: bytes, origin: Origin) -> Submission:
         """Return what is handed in: all recipients are the same tenant's."""
@@ -81,7 +105,10 @@ async def take_message(session: Session, transaction: Transaction, *, helo: str,
             _refuse(session, verdict)
             return
         origin = await _origin(session, helo, authenticated=authenticated)
-        await _hand_in(session, await _off_loop(len(verdict), transaction.submission, verdict, origin))
+        if transaction.inward:
+            await take_in(session, transaction.inward, mail_from=transaction.sender.address, raw=verdict, origin=origin)
+        else:
+            await _hand_in(session, await _off_loop(len(verdict), transaction.submission, verdict, origin))
     finally:
         content.release()
 
