@@ -47,14 +47,14 @@ ZIP_LIMITS_MB = {
     "ApiFunction": 12.0,
     "EventsFunction": 6.0,
     "ScheduledFunction": 6.0,
-    "WebhooksFunction": 16.0,
+    "WebhooksFunction": 18.0,
     **dict.fromkeys(TRACKING, 0.1),
 }
 UNZIPPED_LIMITS_MB = {
     "ApiFunction": 40.0,
     "EventsFunction": 25.0,
     "ScheduledFunction": 25.0,
-    "WebhooksFunction": 50.0,
+    "WebhooksFunction": 62.0,
     **dict.fromkeys(TRACKING, 0.2),
 }
 """Byte code included.  Lambda's own limit is 250 MB; every megabyte is fetched in a cold start."""
