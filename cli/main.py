@@ -13,6 +13,7 @@ from cli import (
     domains,
     messages,
     organizations,
+    routes,
     servers,
     suppressions,
     token_keys,
@@ -40,6 +41,7 @@ app.add_typer(token_keys.commands, name="token-keys")
 app.add_typer(credentials.commands, name="credential")
 app.add_typer(messages.commands, name="message")
 app.add_typer(suppressions.commands, name="suppression")
+app.add_typer(routes.commands, name="route")
 app.add_typer(webhooks.commands, name="webhook")
 
 

@@ -6,6 +6,7 @@ from shared.flow.accept import Acceptance
 from shared.ports import Clock, Stores
 from shared.settings import Settings
 from shared.store.directory import Directory
+from shared.store.events import Events
 from shared.store.messages import Messages
 
 OVERHEAD_BYTES = 1_000_000
@@ -43,3 +44,8 @@ class Services:
     def messages(self) -> Messages:
         """Return the messages of all servers."""
         return self.using.messages
+
+    @property
+    def events(self) -> Events:
+        """Return what happened to the messages of all servers."""
+        return Events(self.stores.records)

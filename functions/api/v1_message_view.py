@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime
 
+from shared.domain.event import Event, EventKind
 from shared.domain.message import Delivery, Message
 from shared.domain.mime_encoding import wrapped_base64
 from shared.domain.mime_reading import Contents, contents, header_texts
@@ -59,8 +60,6 @@ def record_view(message: Message, wanted: AbstractSet[str]) -> Mapping[str, obje
             "threat": False,
             "threat_details": None,
         },
-        # No opens or clicks are recorded for messages sent without tracking.
-        "activity_entries": {"loads": [], "clicks": []},
     }
     return {name: value for name, value in view.items() if name in wanted}
 
@@ -76,6 +75,25 @@ def body_view(raw: bytes | None, wanted: AbstractSet[str]) -> Mapping[str, objec
     if "raw_message" in wanted:
         view["raw_message"] = _base64(raw) if raw else None
     return {name: value for name, value in view.items() if name in wanted}
+
+
+def activity_view(hits: Sequence[Event]) -> Mapping[str, object]:
+    """Return opens and clicks, oldest first; their moments are texts here, unlike all others of this API."""
+    in_order = sorted(hits, key=lambda event: event.at)
+    return {
+        "loads": [_hit(event) for event in in_order if event.kind is EventKind.OPENED],
+        "clicks": [
+            {"url": event.data.get("url"), **_hit(event)} for event in in_order if event.kind is EventKind.CLICKED
+        ],
+    }
+
+
+def _hit(event: Event) -> Mapping[str, object]:
+    return {
+        "ip_address": event.data.get("ip"),
+        "user_agent": event.data.get("user_agent"),
+        "timestamp": event.at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+    }
 
 
 def delivery_view(delivery: Delivery) -> Mapping[str, object]:

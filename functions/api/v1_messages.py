@@ -8,7 +8,16 @@ from collections.abc import Sequence
 from functions.api.door import Call
 from functions.api.errors import Problem, missing
 from functions.api.schemas.fields import is_blank
-from functions.api.v1_message_view import BODY_EXPANSIONS, EXPANSIONS, body_view, delivery_view, record_view
+from functions.api.v1_message_view import (
+    BODY_EXPANSIONS,
+    EXPANSIONS,
+    activity_view,
+    body_view,
+    delivery_view,
+    record_view,
+)
+from shared.domain.engagement import MOST_EVENTS
+from shared.domain.event import EventKind
 from shared.domain.ids import MessageId
 from shared.domain.message import Delivery, Message
 
@@ -22,6 +31,12 @@ async def show_message(call: Call) -> object:
         raw = await call.services.stores.bodies.get(message.body_key)
         # Reading hostile MIME is linear but not free: other requests go on meanwhile.
         data |= await asyncio.to_thread(body_view, raw, wanted)
+    if "activity_entries" in wanted:
+        kinds = (EventKind.OPENED, EventKind.CLICKED)
+        found = [
+            await call.services.events.hits(call.tenant.server, message.id, kind, limit=MOST_EVENTS) for kind in kinds
+        ]
+        data["activity_entries"] = activity_view([hit for hits in found for hit in hits])
     return {name: data[name] for name in ("id", "token", *EXPANSIONS) if name in data}
 
 

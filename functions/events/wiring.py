@@ -14,6 +14,7 @@ from shared.store.busy_servers import BusyServers
 from shared.store.directory import Directory
 from shared.store.endpoints import Endpoints
 from shared.store.event_flushes import Flushes
+from shared.store.events import Events
 from shared.store.messages import Messages
 
 
@@ -42,7 +43,7 @@ def services() -> Services:
     # Only DynamoDB's partitions have a limit to stay below.
     busy = BusyServers(records) if settings.backend == "aws" else None
     return Services(
-        Recording(flushes, directory, busy),
+        Recording(flushes, Events(records), directory, busy),
         HandingOn(Endpoints(records), directory, Messages(records), stores.webhooks),
         Following(Suppressing.over(stores, settings), directory, Messages(records)),
         utc_now,

@@ -1,11 +1,11 @@
-"""Opens, clicks and unsubscriptions: what is counted of them, and what a message remembers.
+"""Opens, clicks and unsubscriptions: what is kept and what is counted of them.
 
 Both numbers are kept: all hits, and those of people.  A message has few events of
 each kind in the log, however often it is hit; beyond that hits are only counted.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 from shared.domain.event import Event, EventKind
 
@@ -14,27 +14,8 @@ MOST_EVENTS = 20
 
 HUMAN = "human"
 
-_MARKS = {EventKind.OPENED: "opened", EventKind.CLICKED: "clicked", EventKind.UNSUBSCRIBED: "unsubscribed"}
-
-
-@dataclass(frozen=True, slots=True)
-class Marks:
-    """What a message remembers of its hits of one kind: attributes of its record, all bounded."""
-
-    first_at: str
-    """Attribute with the moment of the first hit, whoever it was; set if absent."""
-
-    first_human_at: str
-    """The same for people."""
-
-    count: str
-    human_count: str
-
-
-def marks_of(kind: EventKind) -> Marks | None:
-    """Return the attributes in which a message remembers hits of this kind; None if it is no hit."""
-    word = _MARKS.get(kind)
-    return None if word is None else Marks(f"{word}_at", f"{word}_human_at", f"{word}_count", f"{word}_human_count")
+HITS = frozenset({EventKind.OPENED, EventKind.CLICKED, EventKind.UNSUBSCRIBED})
+"""What strangers cause, as often as they like."""
 
 
 def is_human(event: Event) -> bool:
@@ -60,11 +41,13 @@ def counted_as(event: Event) -> Mapping[str, int]:
     return {kind: hits_of(event), **human}
 
 
-def is_kept(event: Event, *, events_before: int) -> bool:
-    """Tell whether the log keeps an event, or only counts it.
+def only_counted(events: Sequence[Event], *, kept: AbstractSet[str]) -> Sequence[Event]:
+    """Return those hits of one kind and message that the log has no room for.
 
     Args:
-        event: new to the log.
-        events_before: how many of its kind and message the log has.
+        events: of one batch.
+        kept: subjects of the hits that the log has.
     """
-    return event.kind not in _MARKS or events_before < MOST_EVENTS
+    room = max(0, MOST_EVENTS - len(kept))
+    new = [event for event in events if event.subject not in kept]
+    return new[room:]

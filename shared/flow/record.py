@@ -1,6 +1,7 @@
 """Record: the one consumer of the events queue keeps the log and the counters.
 
-Events come late, repeated and in any order.  For each server and hour of a batch:
+Events come late, repeated and in any order.  Hits that the log has no room for are
+only counted.  Then, for each server and hour of a batch:
 
 1. a flush is opened, and the events that are new are reserved by it;
 2. all new events of the batch are handed on, once more if this stage has to be repeated;
@@ -22,10 +23,12 @@ from uuid import UUID
 from shared.domain.errors import Unavailable
 from shared.domain.event import Event
 from shared.domain.ids import ServerId
+from shared.flow.cap_hits import cap_hits
 from shared.ports import Key
 from shared.store.busy_servers import BusyServers
 from shared.store.directory import Directory
 from shared.store.event_flushes import MAX_EVENTS, Flush, Flushes
+from shared.store.events import Events
 from shared.store.keys import flushed_at
 
 log = logging.getLogger(__name__)
@@ -47,6 +50,7 @@ class Recording:
     """What recording needs."""
 
     flushes: Flushes
+    events: Events
     directory: Directory
     busy: BusyServers | None = None
     """Notes servers that may need more shards; None where partitions have no limit."""
@@ -71,6 +75,11 @@ async def record(batch: Sequence[Event], *, using: Recording, hand_on: HandOn | 
         using: what recording needs.
         hand_on: gets the new events, if there are any; None: nobody wants them.
     """
+    try:
+        batch = await cap_hits(batch, events=using.events, directory=using.directory, flushes=using.flushes)
+    except Unavailable:
+        log.warning("hits_not_capped", exc_info=True)
+        return Recorded((), frozenset(event.id for event in batch))
     groups = list(_groups(batch))
     # All are opened before anything else is put: a page must be there soon after its moment.
     few = asyncio.Semaphore(OPENED_AT_ONCE)

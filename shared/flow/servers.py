@@ -23,6 +23,7 @@ from shared.domain.tenancy import Mode, Organization, Server, Shards
 from shared.flow.credentials import remove_credentials
 from shared.flow.domains import remove_domains
 from shared.flow.endpoints import remove_endpoints
+from shared.flow.routes import remove_routes
 from shared.flow.track_domains import remove_track_domains
 from shared.ports import Outgoing, Queue, Records
 from shared.store.organizations import Organizations
@@ -225,6 +226,7 @@ async def remove_server(server: Server, *, records: Records) -> None:
     await remove_credentials(server, records=records)
     await remove_track_domains(server, records=records)
     await remove_domains(server, records=records)
+    await remove_routes(server, records=records)
     await Suppressions(records).remove_all(Scope(server.id))
     await remove_endpoints(server.id, records=records)
     await Servers(records).remove(server)

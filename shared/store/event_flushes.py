@@ -36,6 +36,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import cast
 
+from shared.domain.engagement import counted_as
 from shared.domain.errors import StorageUnavailable
 from shared.domain.event import Event
 from shared.domain.ids import ServerId
@@ -149,13 +150,23 @@ class Flushes:
             flush: as ``open`` returned it.
             new: as ``reserve`` returned it; one hour's, not empty.
         """
-        hour = next(iter(new.values())).at.replace(minute=0, second=0, microsecond=0)
-        kinds = Counter(event.kind.value for event in new.values())
-        shard = self._rng.randrange(max(COUNTER_SHARDS, shards_at(flush.shards, hour)))
-        count = Update(counters_key(flush.server_id, hour, shard), add=kinds, expires_at=hour + COUNTERS_KEPT)
+        count = self._count(flush.server_id, flush.shards, list(new.values()))
         page = Update(flush.page, set={"open": False, "rows": _listed(new)}, when=(Equals("open", value=True),))
         # A write whose reply was lost may be tried again below us, and then finds its own work.
         return await self._records.atomically([page, count]) or _is_done(await self._records.get(flush.page))
+
+    async def only_count(self, server_id: ServerId, shards: Sequence[Shards], events: Sequence[Event]) -> None:
+        """Count events of one hour that the log has no room for.  Twice: counted twice."""
+        await self._records.update(self._count(server_id, shards, events))
+
+    def _count(self, server_id: ServerId, shards: Sequence[Shards], events: Sequence[Event]) -> Update:
+        """Return the addition to the counters of the events' hour."""
+        hour = events[0].at.replace(minute=0, second=0, microsecond=0)
+        numbers: Counter[str] = Counter()
+        for event in events:
+            numbers.update(counted_as(event))
+        shard = self._rng.randrange(max(COUNTER_SHARDS, shards_at(shards, hour)))
+        return Update(counters_key(server_id, hour, shard), add=numbers, expires_at=hour + COUNTERS_KEPT)
 
     async def give_up(self, flush: Flush) -> None:
         """Remove the page of a flush that no event belongs to."""

@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, cast
 
-from shared.domain.event import Event
+from shared.domain.event import Event, EventKind
 from shared.domain.ids import MessageId, ServerId
 from shared.domain.moments import from_ms, to_ms
 from shared.domain.tenancy import Server
 from shared.ports import Item, Key, Records
-from shared.store.keys import counters_key, events_of_message, named_by_event_key
+from shared.store.keys import counters_key, events_of_message, hits_of_message, named_by_event_key
 
 
 def event_item(event: Event, flush: str) -> Item:
@@ -57,6 +57,12 @@ class Events:
         partition, first, end = events_of_message(server, message_id)
         page = await self._records.query(partition, at_least=first, below=end, limit=limit, cursor=cursor)
         return [event_of_item(key, item) for key, item in page.items], page.cursor
+
+    async def hits(self, server: Server, message_id: MessageId, kind: EventKind, *, limit: int) -> Sequence[Event]:
+        """Return the first hits of one kind that the log has of a message, by subject."""
+        partition, first, end = hits_of_message(server, message_id, kind)
+        page = await self._records.query(partition, at_least=first, below=end, limit=limit)
+        return [event_of_item(key, item) for key, item in page.items]
 
     async def at(self, keys: Sequence[Key]) -> Mapping[Key, Event]:
         """Return the events under these keys, as far as they are still kept."""

@@ -30,6 +30,10 @@
 | page of the event log | ``log#{server}#{day}#{shard}`` | flush: recording time, shard, random |
 | counters of an hour | ``counters#{server}#{day}`` | hour, shard |
 | busy server | ``busy`` | server id |
+| route | ``route#{domain}`` | name |
+| route of a server's return path | ``server#{id}`` | ``return-path-route`` |
+| route of a server | ``server#{id}`` | ``route#{name}@{domain}`` |
+| token of a route, unique | ``route-token#{token}`` | ``-`` |
 | suppression | ``suppression#{s or o}#{server or organization}#{shard}`` | address, or ``{address}#{stream}`` |
 | hard failure of late | ``hard-failure#{server}#{shard}`` | address |
 | report taken in | ``report#{kind}#{hash of reporter, id and domain}`` | ``-`` |
@@ -226,6 +230,13 @@ def events_of_message(server: Server, message_id: MessageId) -> tuple[str, str, 
     return f"events#{server.id}#{hour}#{shard}", f"{message_id:016d}#", f"{message_id:016d}$"
 
 
+def hits_of_message(server: Server, message_id: MessageId, kind: EventKind) -> tuple[str, str, str]:
+    """Return the partition of a message's hits of one kind, and the range of their sort keys."""
+    hour, shard = _hour_and_shard(server.shards, message_id)
+    name = f"{message_id:016d}#0000#{kind.value}"  # A hit belongs to no attempt.
+    return f"events#{server.id}#{hour}#{shard}", f"{name}#", f"{name}$"
+
+
 def named_by_event_key(key: Key) -> tuple[ServerId, MessageId, int, EventKind, str]:
     """Return what an event's key says of it: server, message, attempt, kind and subject."""
     message_id, attempt, kind, *subject = key.sort.split("#", 3)
@@ -302,3 +313,18 @@ def report_sums_key(domain: str, kind: str, at: datetime) -> Key:
 def report_sums_partition(domain: str) -> str:
     """Return where the sums of a domain's reports lie."""
     return f"reports#{domain}"
+
+
+def route_key(server_id: int, domain: str, name: str) -> Key:
+    """Return where a route lies; without a domain, the route of that server's return path."""
+    return Key(f"route#{domain}", name) if domain else Key(f"server#{server_id}", "return-path-route")
+
+
+def route_listing_key(server_id: int, address: str) -> Key:
+    """Return where a route stands in the list of its server."""
+    return Key(f"server#{server_id}", f"route#{address}")
+
+
+def route_token_key(token: str) -> Key:
+    """Return where the route with this token is named."""
+    return Key(f"route-token#{token}", "-")

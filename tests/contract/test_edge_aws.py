@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import boto3
 import pytest
 
 from functions.edge.wiring import aws_services
@@ -79,7 +78,7 @@ async def test_a_deployed_package_answers_at_its_function_url(cloud: Any, tmp_pa
     archive = await asyncio.to_thread(_package, tmp_path)
     keys = ensure_keys(TokenKeyParameter(cloud.clients, "/edgepost/test"), random.Random(3).randbytes)
     url = cloud.resources.make_queue("events", max_receives=50)
-    functions = boto3.client("lambda")
+    functions = cloud.resources.client("lambda")
     functions.create_function(
         FunctionName="redirect",
         Runtime="python3.13",

@@ -28,7 +28,7 @@ class TestRecord:
         await world.records.atomically(server_puts(server))
         batch = [Event(EventKind.DELIVERED, server.id, each, 1, began, "ok") for each in draw_ids(began, 30, rng)]
         flushes = Flushes(world.records, clock=world.clock, rng=rng, kept=KEPT)
-        using = Recording(flushes, Directory(world.records, clock=world.clock))
+        using = Recording(flushes, Events(world.records), Directory(world.records, clock=world.clock))
         died = await flushes.open(server.id, server.shards)
         reserved = await flushes.reserve(died, batch[:10])
 

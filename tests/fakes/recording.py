@@ -149,7 +149,9 @@ class World:
         """Record in a consumer of its own."""
         flushes = Flushes(self.records, clock=self.clock, rng=self.rng, kept=KEPT)
         return await record(
-            batch, using=Recording(flushes, Directory(self.records, clock=self.clock)), hand_on=self._hand_on
+            batch,
+            using=Recording(flushes, self.events, Directory(self.records, clock=self.clock)),
+            hand_on=self._hand_on,
         )
 
     async def record_or_die(self, batch: Sequence[Event]) -> frozenset[UUID]:

@@ -17,6 +17,7 @@ from shared.flow.replay import Wanted, replay
 from shared.flow.servers import suspend_server
 from shared.store.event_flushes import READ_AFTER, Flushes
 from shared.store.event_log import EventLog
+from shared.store.events import Events
 from shared.store.postal_key import PostalKey
 from tests.fakes.api import API, api_over
 from tests.fakes.installation import Installation, install
@@ -29,7 +30,7 @@ KEPT = timedelta(days=45)
 async def recorded(here: Installation, *events: Event) -> None:
     """Record events and wait until they may be read."""
     flushes = Flushes(here.records, clock=here.clock, rng=random.Random(4), kept=KEPT)
-    assert not (await record(events, using=Recording(flushes, here.directory))).failed
+    assert not (await record(events, using=Recording(flushes, Events(here.records), here.directory))).failed
     here.clock.advance(READ_AFTER + timedelta(seconds=1))
 
 

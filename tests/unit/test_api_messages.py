@@ -2,14 +2,20 @@
 
 import base64
 import hashlib
+import random
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from shared.domain.event import Event, EventKind
+from shared.domain.ids import MessageId
 from shared.domain.message import Delivery, Evidence, Status
+from shared.flow.record import Recording, record
 from shared.ports import Update
 from shared.store.delivery_rows import row_text
+from shared.store.event_flushes import Flushes
+from shared.store.events import Events
 from shared.store.keys import message_key
 from tests.fakes.api import API, open_api
 
@@ -128,6 +134,37 @@ class TestShowMessage:
             "id": given,
             "code": "MessageNotFound",
         }
+
+    async def test_shows_who_opened_and_clicked(self) -> None:
+        """activity_entries, oldest first, with texts for moments as Postal has them there only."""
+        api = await open_api()
+        made = await sent(api)
+        server, at = api.here.server, api.here.clock()
+        visit = {"ip": "192.0.2.7", "user_agent": "Mail/1", "class": "human"}
+        hits = [
+            Event(kind, server.id, MessageId(made["id"]), 0, at + timedelta(seconds=n), subject=f"{9 - n}", data=data)
+            for n, (kind, data) in enumerate(
+                [
+                    (EventKind.OPENED, visit),
+                    (EventKind.CLICKED, {**visit, "url": "https://a.test/"}),
+                    (EventKind.OPENED, {}),
+                ]
+            )
+        ]
+        flushes = Flushes(api.here.records, clock=api.here.clock, rng=random.Random(1), kept=timedelta(days=45))
+        recording = Recording(flushes, Events(api.here.records), api.here.directory)
+        assert not (await record(hits, using=recording)).failed
+
+        answer = await api.call("messages/message", {"id": made["id"], "_expansions": ["activity_entries"]})
+
+        entries = answer["data"]["activity_entries"]
+        moments = [f"{(at + timedelta(seconds=n)).isoformat(timespec='milliseconds')[:-6]}Z" for n in range(3)]
+        who = {"ip_address": "192.0.2.7", "user_agent": "Mail/1"}
+        assert entries["loads"] == [
+            {**who, "timestamp": moments[0]},
+            {"ip_address": None, "user_agent": None, "timestamp": moments[2]},
+        ]
+        assert entries["clicks"] == [{"url": "https://a.test/", **who, "timestamp": moments[1]}]
 
 
 class TestShowDeliveries:

@@ -1,11 +1,12 @@
 """What is counted of opens and clicks, and what is kept."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
 from functions.edge.visitors import HUMAN as HUMAN_AT_THE_EDGE
-from shared.domain.engagement import HUMAN, MOST_EVENTS, counted_as, hits_of, is_human, is_kept, marks_of
+from shared.domain.engagement import HUMAN, MOST_EVENTS, counted_as, hits_of, is_human, only_counted
 from shared.domain.event import Event, EventKind
 from shared.domain.ids import MessageId, ServerId
 
@@ -36,14 +37,7 @@ class TestCountedAs:
         assert hits_of(hit(skipped=skipped)) == 1
 
 
-class TestMarks:
-    def test_are_bounded_attributes(self) -> None:
-        """Four for each kind, and none for what is no hit."""
-        marks = marks_of(EventKind.CLICKED)
-        assert marks is not None
-        assert (marks.first_at, marks.human_count) == ("clicked_at", "clicked_human_count")
-        assert marks_of(EventKind.DELIVERED) is None
-
+class TestIsHuman:
     def test_an_unsubscription_is_a_persons(self) -> None:
         """A mail program sends it, because somebody pressed a button."""
         assert is_human(hit(EventKind.UNSUBSCRIBED))
@@ -51,9 +45,18 @@ class TestMarks:
         assert HUMAN == HUMAN_AT_THE_EDGE
 
 
-class TestIsKept:
-    def test_ends_at_the_cap(self) -> None:
-        """Further ones are only counted; other events always stay."""
-        assert is_kept(hit(), events_before=MOST_EVENTS - 1)
-        assert not is_kept(hit(), events_before=MOST_EVENTS)
-        assert is_kept(hit(EventKind.DELIVERED), events_before=1000)
+class TestOnlyCounted:
+    def test_begins_when_the_room_ends(self) -> None:
+        """A message that is opened for ever has twenty events."""
+        hits = [replace(hit(), subject=str(number)) for number in range(5)]
+        kept = {f"kept-{number}" for number in range(MOST_EVENTS - 3)}
+
+        assert only_counted(hits, kept=kept) == hits[3:]
+
+    def test_takes_no_room_for_a_repeated_hit(self) -> None:
+        """What the log has already changes nothing there."""
+        hits = [replace(hit(), subject=str(number)) for number in range(MOST_EVENTS)]
+
+        assert only_counted([*hits, replace(hit(), subject="new")], kept={each.subject for each in hits}) == [
+            replace(hit(), subject="new")
+        ]

@@ -15,6 +15,7 @@ from shared.flow.grow import MOST_ENTRIES, MOST_SHARDS, STARTS_AFTER, Growing, g
 from shared.flow.record import BUSY_FROM, Recording, record
 from shared.store.busy_servers import FORGOTTEN_AFTER
 from shared.store.event_flushes import Flushes
+from shared.store.events import Events
 from shared.store.keys import message_key
 from shared.store.servers import Servers
 from tests.fakes.installation import Installation, install
@@ -25,7 +26,7 @@ MINUTE = timedelta(minutes=1)
 async def send(here: Installation, count: int, at: datetime | None = None) -> None:
     """Record so many delivered messages, a thousand in a batch."""
     flushes = Flushes(here.records, clock=here.clock, rng=here.rng, kept=timedelta(days=45))
-    using = Recording(flushes, here.directory, Growing.over(here.records).busy)
+    using = Recording(flushes, Events(here.records), here.directory, Growing.over(here.records).busy)
     ids = draw_ids(here.clock(), count, here.rng)
     batch = [Event(EventKind.DELIVERED, here.server.id, each, 1, at or here.clock()) for each in ids]
     for start in range(0, count, 1000):

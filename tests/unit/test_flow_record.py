@@ -3,16 +3,19 @@
 import asyncio
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
+from shared.domain.engagement import MOST_EVENTS
 from shared.domain.errors import StorageUnavailable
 from shared.domain.event import Event, EventKind
 from shared.domain.ids import MessageId, ServerId
 from shared.flow.record import Recorded, Recording, record
 from shared.store.directory import Directory
 from shared.store.event_flushes import LEFT_ALONE, MAX_EVENTS, READ_AFTER, Flushes
+from shared.store.events import Events
 from tests.fakes.clock import FakeClock
 from tests.fakes.recording import KEPT, Killed, World
 
@@ -57,6 +60,23 @@ class TestRecord:
         assert len(pages) == 3
         await world.check(batch)
 
+    async def test_a_flood_of_hits_is_counted_and_forgotten(self) -> None:
+        """Whoever opens a message ten thousand times writes no ten thousand rows, and hides nobody's click."""
+        world = await World().begin()
+        one = world.event(1, EventKind.OPENED, attempt=0)
+        opens = [replace(one, subject=f"{number:03d}") for number in range(50)]
+        click = replace(one, kind=EventKind.CLICKED, subject="c", data={"class": "human"})
+
+        first = await world.record(opens[:15])
+        rest = await world.record([*opens, click])
+
+        assert not first.failed | rest.failed
+        assert [event.kind for event in rest.new].count(EventKind.OPENED) == MOST_EVENTS - 15
+        counted = await world.events.counted(ServerId(7), world.clock())
+        assert counted == {"opened": 50, "clicked": 1, "clicked_human": 1}
+        world.clock.advance(READ_AFTER + timedelta(seconds=1))
+        assert len(await world.logged()) == MOST_EVENTS + 1
+
     async def test_nothing_is_counted_that_could_not_be_handed_on(self) -> None:
         """A webhook that nobody was told of would be lost."""
         world = await World().begin()
@@ -66,7 +86,7 @@ class TestRecord:
             raise StorageUnavailable("the queue is away")
 
         flushes = Flushes(world.records, clock=world.clock, rng=world.rng, kept=KEPT)
-        using = Recording(flushes, Directory(world.records, clock=world.clock))
+        using = Recording(flushes, Events(world.records), Directory(world.records, clock=world.clock))
         recorded = await record([event], using=using, hand_on=fails)
 
         assert recorded == Recorded((), frozenset({event.id}))

@@ -82,9 +82,8 @@ class TestSpliced:
         assert quopri.decodestring(after) == text.replace(MARK, NEW).encode(charset)
         assert max(lines_of(after)) <= 76
         if done:
-            kept = re.split(rb"(?:T(?:=\r\n)?){60}(?:=\r\n)?", after)
-            heads = [re.sub(rb"h(?:[a-z:/.]|=\r\n)*/c/(?:=\r\n)?\Z", b"", piece) for piece in kept[:-1]]
-            assert all(head.replace(b"=\r\n", b"") in body.replace(b"=\r\n", b"") for head in heads)
+            kept = after.replace(b"=\r\n", b"").split(NEW.encode())
+            assert all(piece in body.replace(b"=\r\n", b"") for piece in kept)
 
     @given(given_text=texts(), width=st.sampled_from((4, 60, 72, 76)))
     def test_base64_decodes_to_the_same(self, given_text: tuple[str, str], width: int) -> None:

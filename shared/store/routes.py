@@ -1,0 +1,137 @@
+"""Routes in the records: by domain and name, by token, and in their server's list."""
+
+from collections.abc import Mapping, Sequence
+from typing import assert_never
+
+from shared.domain.ids import ServerId
+from shared.domain.job import TLSMode
+from shared.domain.moments import to_ms
+from shared.domain.routes import (
+    AddressTarget,
+    HTTPTarget,
+    Route,
+    RouteMode,
+    SMTPTarget,
+    SpamMode,
+    Target,
+    names_for,
+)
+from shared.ports import Absent, Delete, Exists, Item, Key, Put, Records, Update, Value
+from shared.store.items import moment, number, rows, text
+from shared.store.keys import route_key, route_listing_key, route_token_key, server_key
+
+_LISTED = "route#"
+_LISTED_END = "route$"
+"""The text right after everything that starts with ``route#``."""
+
+
+class Routes:
+    """Reads and writes routes."""
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+
+    async def add(self, route: Route) -> bool:
+        """Store a new route; False if its address or token is taken, or its server is gone."""
+        owner = Update(server_key(route.server_id), set={"id": route.server_id}, when=[Exists()])
+        where: Item = {"server_id": route.server_id, "domain": route.domain, "name": route.name}
+        return await self._records.atomically(
+            [
+                Put(_key(route), _to_item(route), when=[Absent()]),
+                Put(route_listing_key(route.server_id, route.address), where),
+                Put(route_token_key(route.token), where, when=[Absent()]),
+                owner,
+            ]
+        )
+
+    async def get(self, server_id: ServerId, domain: str, name: str) -> Route | None:
+        """Return the route; without a domain, that of the server's return path."""
+        item = await self._records.get(route_key(server_id, domain, name))
+        return None if item is None else _from_item(item)
+
+    async def for_address(self, address: str) -> Route | None:
+        """Return the route that takes mail to a checked address: by name, else the wildcard's."""
+        domain, names = names_for(address)
+        keys = [route_key(0, domain, name) for name in names]
+        found = await self._records.get_many(keys)
+        return next((_from_item(found[key]) for key in keys if key in found), None)
+
+    async def by_token(self, token: str) -> Route | None:
+        """Return the route with that token, or None."""
+        where = await self._records.get(route_token_key(token.lower()))
+        if where is None:
+            return None
+        return await self.get(ServerId(number(where, "server_id")), text(where, "domain"), text(where, "name"))
+
+    async def page(
+        self, server_id: ServerId, cursor: str | None = None, *, limit: int = 100
+    ) -> tuple[Sequence[Route], str | None]:
+        """Return some routes of a server by address, and the cursor of the next ones, None at the end."""
+        partition = route_listing_key(server_id, "").partition
+        page = await self._records.query(partition, at_least=_LISTED, below=_LISTED_END, limit=limit, cursor=cursor)
+        keys = [route_key(server_id, text(item, "domain"), text(item, "name")) for _, item in page.items]
+        found = await self._records.get_many(keys)
+        return [_from_item(found[key]) for key in keys if key in found], page.cursor
+
+    async def remove(self, route: Route) -> None:
+        """Remove it and free its address and token.  Twice: nothing more."""
+        await self._records.atomically(
+            [
+                Delete(_key(route)),
+                Delete(route_listing_key(route.server_id, route.address)),
+                Delete(route_token_key(route.token)),
+            ]
+        )
+
+
+def _key(route: Route) -> Key:
+    return route_key(route.server_id, route.domain, route.name)
+
+
+def _to_item(route: Route) -> Item:
+    return {
+        "server_id": route.server_id,
+        "name": route.name,
+        "domain": route.domain,
+        "token": route.token,
+        "mode": route.mode.value,
+        "spam_mode": route.spam_mode.value,
+        "created_at": to_ms(route.created_at),
+        "targets": [_target_item(each) for each in route.targets],
+    }
+
+
+def _target_item(target: Target) -> Value:
+    match target:
+        case HTTPTarget(url):
+            return {"kind": "http", "url": url}
+        case SMTPTarget(host, port, tls):
+            return {"kind": "smtp", "host": host, "port": port, "tls": tls.value}
+        case AddressTarget(address):
+            return {"kind": "address", "address": address}
+        case _:
+            assert_never(target)
+
+
+def _from_item(item: Item) -> Route:
+    return Route(
+        server_id=ServerId(number(item, "server_id")),
+        name=text(item, "name"),
+        domain=text(item, "domain"),
+        token=text(item, "token"),
+        mode=RouteMode(text(item, "mode")),
+        created_at=moment(item, "created_at"),
+        spam_mode=SpamMode(text(item, "spam_mode")),
+        targets=tuple(_target(row) for row in rows(item, "targets") if isinstance(row, dict)),
+    )
+
+
+def _target(row: Mapping[str, Value]) -> Target:
+    item = dict(row)
+    match text(item, "kind"):
+        case "http":
+            return HTTPTarget(text(item, "url"))
+        case "smtp":
+            return SMTPTarget(text(item, "host"), number(item, "port"), TLSMode(text(item, "tls")))
+        case _:
+            return AddressTarget(text(item, "address"))
