@@ -89,7 +89,7 @@ def read_letter(raw: bytes, *, now: datetime, new_message_id: str) -> Letter:
     if not head.named(b"Date"):
         added += b"Date: %s\r\n" % format_datetime(now).encode()
     return Letter(
-        raw=added + without(raw, head, drop),
+        raw=without(raw, head, drop, added=added),
         head=head,
         subject=head.text(b"Subject")[:MAX_SUBJECT],
         message_id=found[1] if found else new_message_id,

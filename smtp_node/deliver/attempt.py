@@ -7,8 +7,9 @@ on the wire, sends it, and returns what became of it.
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from functools import partial
 
 from shared.domain.addresses import domain_of
@@ -16,7 +17,7 @@ from shared.domain.errors import InvalidValue, MalformedMessage, StorageUnavaila
 from shared.domain.holding import hold_reason
 from shared.domain.job import Job, ToHost, ToInbound, ToMX
 from shared.domain.message import Direction, Evidence, Message
-from shared.domain.outcome import HardFail, Held, Outcome, SoftFail
+from shared.domain.outcome import HardFail, Held, Outcome, Postponed, SoftFail
 from shared.domain.simulator import LATER, simulate
 from shared.domain.tenancy import Domain
 from shared.domain.tracking import base_url, tracking_of
@@ -24,12 +25,13 @@ from shared.flow.claim import Claimed
 from shared.flow.settle import Settling
 from shared.flow.token_keys import TokenSource
 from shared.ports import Clock, Outgoing
+from shared.room import Room
 from shared.settings import SmartHost
 from shared.store.directory import Directory
 from shared.store.suppressions import Suppressions
 from shared.tokens import Named, Tokens
 from smtp_node.authentication.keys import SigningKeys
-from smtp_node.deliver.compose import compose, return_path
+from smtp_node.deliver.compose import Composed, compose, return_path
 from smtp_node.deliver.forward import plan_forward
 from smtp_node.deliver.send import Plan, Sender
 from smtp_node.deliver.tracking.rewrite import Marking
@@ -48,8 +50,26 @@ OWN_FAULT = "4.3.0"
 OFF_LOOP_BYTES = 262_144
 """Larger messages are signed in a thread: 20 MB take an eighth of a second."""
 
+NO_ROOM = "Too many large messages were being delivered at once."
+LARGE_BYTES = OFF_LOOP_BYTES
+"""Larger messages need room; the others never wait."""
+
+ROOM_BYTES = 128 * 1024 * 1024
+"""Of all large messages that a node has in memory.  While links are rewritten one is there twice."""
+
+ROOM_WAIT_S = 5.0
+MOST_IN_LINE = 8
+"""Who waits has a turn at its destination, so few do, and not for long: the others are postponed."""
+
+NO_ROOM_WAIT = timedelta(seconds=10)
+
 MARKED_OFF_LOOP_BYTES = 65_536
 """The same for messages with tracked links, which take longer."""
+
+
+def room_for_bodies() -> Room:
+    """Return the room of one node for large messages."""
+    return Room(ROOM_BYTES, wait_s=ROOM_WAIT_S, most_waiting=MOST_IN_LINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +86,7 @@ class Attempts:
         rng: chooses the source address.
         sources: (source address, EHLO name) pairs of this node; empty: the system chooses.
         smart_hosts: relay by IP pool.
+        room: for large messages.
     """
 
     settling: Settling
@@ -77,6 +98,7 @@ class Attempts:
     rng: random.Random
     sources: Sequence[tuple[str, str]]
     smart_hosts: Mapping[str, SmartHost]
+    room: Room = field(default_factory=room_for_bodies)
 
     async def make(self, claimed: Claimed, job: Job, *, pool: str, still_ours: Callable[[], bool]) -> Outcome:
         """Make the attempt and return what became of it.
@@ -93,7 +115,7 @@ class Attempts:
     async def _make(self, claimed: Claimed, job: Job, pool: str, still_ours: Callable[[], bool]) -> Outcome:
         message, tenant = claimed.message, claimed.tenant
         if message.direction is Direction.INCOMING:
-            return await self._forward(claimed, job, pool, still_ours)
+            return await self._with_room(message, lambda: self._forward(claimed, job, pool, still_ours))
         domain = await self.directory.domain(message.domain, tenant.server)
         credential = None
         if message.credential_id is not None:
@@ -106,25 +128,42 @@ class Attempts:
         reason = hold_reason(message, tenant, credential, domain, suppression)
         if reason is not None or domain is None:
             return Held(reason or "")
-        body = await self.settling.stores.bodies.get(message.body_key)
-        if body is None:
-            return HardFail(BODY_GONE)
+        return await self._with_room(message, lambda: self._carry_out(claimed, job, domain, pool, still_ours))
+
+    async def _with_room(self, message: Message, work: Callable[[], Awaitable[Outcome]]) -> Outcome:
+        """Do the work once there is room in memory for the message; else it is postponed."""
+        if message.size_bytes <= LARGE_BYTES:
+            return await work()
+        owner = str(message.server_id)
+        if not await self.room.enter(owner, message.size_bytes):
+            wait = NO_ROOM_WAIT * (1 + self.rng.random()) / self.settling.settings.time_factor
+            return Postponed(self.clock() + wait, NO_ROOM)
+        try:
+            return await work()
+        finally:
+            self.room.leave(owner, message.size_bytes)
+
+    async def _carry_out(
+        self, claimed: Claimed, job: Job, domain: Domain, pool: str, still_ours: Callable[[], bool]
+    ) -> Outcome:
+        message = claimed.message
         tokens = await self._tokens(message)
         token = tokens.return_path(Named(message.server_id, message.id)) if tokens else ""
         mail_from = return_path(
-            message, tenant.server, domain, token, shared_domain=self.settling.settings.return_path_domain
+            message, claimed.tenant.server, domain, token, shared_domain=self.settling.settings.return_path_domain
         )
-        marking, unsubscribing = await self._marked(claimed, tokens, mail_from)
         try:
-            raw = await self._compose(claimed, domain, body, marking=marking, unsubscribing=unsubscribing, token=token)
+            composed = await self._compose(claimed, domain, tokens, token, mail_from)
         except MalformedMessage as exc:
             return HardFail(f"The message cannot be signed: {exc}.")
         except InvalidValue:
             log.exception("signing_key_unusable", extra={"domain": domain.name, "server_id": message.server_id})
             return SoftFail(KEY_UNUSABLE, evidence=Evidence(enhanced_code=OWN_FAULT))
+        if composed is None:
+            return HardFail(BODY_GONE)
         if message.test_mode:
             return await self._simulate(claimed)
-        return await self.sender.send(self._plan(claimed, job, pool, raw, mail_from), still_ours=still_ours)
+        return await self.sender.send(self._plan(claimed, job, pool, composed, mail_from), still_ours=still_ours)
 
     async def _forward(self, claimed: Claimed, job: Job, pool: str, still_ours: Callable[[], bool]) -> Outcome:
         """Pass incoming mail on to where its route says."""
@@ -154,15 +193,13 @@ class Attempts:
         return made.outcome
 
     async def _compose(
-        self,
-        claimed: Claimed,
-        domain: Domain,
-        body: bytes,
-        *,
-        marking: Marking | None,
-        unsubscribing: Unsubscribing | None,
-        token: str,
-    ) -> bytes:
+        self, claimed: Claimed, domain: Domain, tokens: Tokens | None, token: str, mail_from: str
+    ) -> Composed | None:
+        """Return what goes on the wire; None if the body is gone."""
+        body = await self.settling.stores.bodies.get(claimed.message.body_key)
+        if body is None:
+            return None
+        marking, unsubscribing = await self._marked(claimed, tokens, mail_from)
         work = partial(
             compose,
             claimed.message,
@@ -208,7 +245,7 @@ class Attempts:
         unsubscribing = Unsubscribing(tokens, named, tracking.host, url, mail_from, stream)
         return Marking(tracking, url, tokens, named) if tracking else None, unsubscribing
 
-    def _plan(self, claimed: Claimed, job: Job, pool: str, raw: bytes, mail_from: str) -> Plan:
+    def _plan(self, claimed: Claimed, job: Job, pool: str, composed: Composed, mail_from: str) -> Plan:
         message = claimed.message
         source, ehlo = self._source(job)
         # The message decides: two accepts that drew the same id in the same millisecond leave a job
@@ -217,9 +254,10 @@ class Attempts:
         return Plan(
             mail_from=mail_from,
             rcpt_to=message.rcpt_to,
-            raw=raw,
+            raw=composed.raw,
             target=target,
             ehlo=ehlo,
+            added=composed.added,
             source_address=source or None,
             smart_host=self.smart_host(pool),
         )

@@ -7,6 +7,7 @@ that asks for List-Unsubscribe, so what was accepted is what arrives.
 from collections.abc import Sequence
 from datetime import datetime
 from email.utils import format_datetime
+from typing import NamedTuple
 
 from shared.domain.dns_records import own_return_path
 from shared.domain.letter import REPORT_HEADER
@@ -16,6 +17,16 @@ from smtp_node.authentication.keys import SigningKey
 from smtp_node.authentication.sign import sign
 from smtp_node.deliver.tracking.rewrite import Marking, rewritten
 from smtp_node.deliver.unsubscribing import Unsubscribing, with_unsubscribing
+
+
+class Composed(NamedTuple):
+    """What goes on the wire, in two pieces: a large message is not copied to have fields put before it."""
+
+    added: bytes
+    """Fields: signatures, Received, the message's token."""
+
+    raw: bytes
+    """The stored message; the very same bytes if no link is tracked and nothing is asked for."""
 
 
 def compose(
@@ -29,7 +40,7 @@ def compose(
     unsubscribing: Unsubscribing | None,
     hostname: str,
     at: datetime,
-) -> bytes:
+) -> Composed:
     """Return the complete message for one recipient, signed with every key.
 
     Args:
@@ -43,11 +54,11 @@ def compose(
         hostname: of this installation, for Received.
         at: time of the signature.
     """
+    raw = with_unsubscribing(rewritten(body, marking), unsubscribing)
     ids = b"X-Postal-MsgID: %s\r\n" % message.token.encode()
     if report_token:
         ids += REPORT_HEADER + b": %s\r\n" % report_token.encode()
-    raw = ids + with_unsubscribing(rewritten(body, marking), unsubscribing)
-    return sign(raw, keys, at=at) + received_field(message, server, hostname=hostname) + raw
+    return Composed(sign(raw, keys, at=at) + received_field(message, server, hostname=hostname) + ids, raw)
 
 
 def received_field(message: Message, server: Server, *, hostname: str) -> bytes:

@@ -74,19 +74,19 @@ async def plan_forward(
         return HardFail(LOOP, evidence=Evidence(enhanced_code="5.4.6"))
     domain = await directory.domain(message.domain, claimed.tenant.server) if message.domain else None
     key = _key(keys, domain) if domain else None
-    marked = delivered_to(message.rcpt_to) + raw
-    if len(marked) > OFF_LOOP_BYTES:
-        sealed = await asyncio.to_thread(_sealed, marked, key, settings.hostname, at)
+    if len(raw) > OFF_LOOP_BYTES:
+        seals = await asyncio.to_thread(_seal, raw, key, settings.hostname, at)
     else:
-        sealed = _sealed(marked, key, settings.hostname, at)
+        seals = _seal(raw, key, settings.hostname, at)
     token = await _return_path(message, tokens, claimed.tenant.server.token)
     return Plan(
         # Mail with a null sender keeps it: a bounce must not cause another (RFC 5321 §4.5.5).
         mail_from=f"{token}@{settings.return_path_domain}" if message.mail_from and not message.bounce else "",
         rcpt_to=message.endpoint.address if isinstance(message.endpoint, AddressTarget) else message.rcpt_to,
-        raw=sealed,
+        raw=raw,
         target=target,
         ehlo=ehlo,
+        added=seals + delivered_to(message.rcpt_to),
         source_address=source_address,
     )
 
@@ -100,13 +100,14 @@ def _key(keys: SigningKeys, domain: Domain) -> SigningKey | None:
         return None
 
 
-def _sealed(raw: bytes, key: SigningKey | None, authserv_id: str, at: datetime) -> bytes:
+def _seal(raw: bytes, key: SigningKey | None, authserv_id: str, at: datetime) -> bytes:
+    """Return the fields of our seal; no bytes if the mail cannot be sealed."""
     if key is None:
-        return raw
+        return b""
     try:
-        return seal(raw, key, authserv_id=authserv_id, at=at) + raw
+        return seal(raw, key, authserv_id=authserv_id, at=at)
     except MalformedMessage:
-        return raw  # it would not verify; the mail is the sender's all the same
+        return b""  # it would not verify; the mail is the sender's all the same
 
 
 async def _return_path(message: Message, tokens: TokenSource, server_token: str) -> str:

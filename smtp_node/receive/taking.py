@@ -1,10 +1,12 @@
 """One message through the door: read it, judge its bytes, hand it in, answer."""
 
+import asyncio
 import hashlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import ParamSpec, TypeVar
 
 from shared.domain.errors import MailError, MalformedMessage, SenderNotAllowed, StillInProgress, Unavailable
 from shared.domain.headers import check_bytes
@@ -23,8 +25,14 @@ from smtp_node.receive.taking_in import take_in
 
 log = logging.getLogger(__name__)
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 ACCEPT_WITHIN = timedelta(minutes=9)
 """RFC 5321 §4.5.3.2.6: clients wait 10 minutes for the reply to the final dot."""
+
+OFF_LOOP_BYTES = 262_144
+"""Larger messages are judged and hashed in a thread: 25 MB take a tenth of a second."""
 
 
 @dataclass(slots=True)
@@ -91,18 +99,24 @@ async def take_message(session: Session, transaction: Transaction, *, helo: str,
     try:
         if not await _read(session, content):
             return
-        verdict = judge(content, session.limits)
+        session.expect_within(ACCEPT_WITHIN, replies.STORAGE_TOO_SLOW)
+        verdict = await _off_loop(content.seen_bytes, judge, content, session.limits)
         if isinstance(verdict, Reply):
             _refuse(session, verdict)
             return
-        session.expect_within(ACCEPT_WITHIN, replies.STORAGE_TOO_SLOW)
         origin = await _origin(session, helo, authenticated=authenticated)
         if transaction.inward:
             await take_in(session, transaction.inward, mail_from=transaction.sender.address, raw=verdict, origin=origin)
         else:
-            await _hand_in(session, transaction.submission(verdict, origin))
+            await _hand_in(session, await _off_loop(len(verdict), transaction.submission, verdict, origin))
     finally:
         content.release()
+
+
+async def _off_loop(size_bytes: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    if size_bytes <= OFF_LOOP_BYTES:
+        return work(*args, **kwargs)
+    return await asyncio.to_thread(work, *args, **kwargs)
 
 
 async def _read(session: Session, content: Content) -> bool:
@@ -200,4 +214,6 @@ async def _hand_in(session: Session, submission: Submission) -> None:
 def digest_of(mail_from: str, recipients: Iterable[str], raw: bytes) -> str:
     """Return what makes a repeated message the same one: a hash of envelope and bytes."""
     envelope = "\n".join([mail_from, *recipients]) + "\n\n"  # no address holds a line end
-    return hashlib.sha256(envelope.encode() + raw).hexdigest()
+    digest = hashlib.sha256(envelope.encode())
+    digest.update(raw)
+    return digest.hexdigest()

@@ -87,10 +87,10 @@ class TestWorker:
         local_part, _, domain = plan.mail_from.partition("@")
         assert (plan.rcpt_to, domain) == ("user@dest.test", "rp.localhost")
         assert (await here.tokens.tokens()).read_return_path(local_part) == Named(here.server.id, message.id)
-        assert f"X-Edgepost-Report: {local_part}\r\n".encode() in plan.raw
-        assert plan.raw.startswith(b"DKIM-Signature: ")
-        assert f"X-Postal-MsgID: {message.token}\r\n".encode() in plan.raw
-        assert b"Received: from api (unknown [192.0.2.7])" in plan.raw
+        assert f"X-Edgepost-Report: {local_part}\r\n".encode() in plan.added
+        assert plan.added.startswith(b"DKIM-Signature: ")
+        assert f"X-Postal-MsgID: {message.token}\r\n".encode() in plan.added
+        assert b"Received: from api (unknown [192.0.2.7])" in plan.added
         assert (await here.message(message.id)).status is Status.SENT
         depth = await here.work.depth()
         assert (depth.ready, depth.delayed, depth.in_flight) == (0, 0, 0)
@@ -115,7 +115,7 @@ class TestWorker:
 
         await work_until(worker_of(here, sender), lambda: bool(sender.plans))
 
-        assert b"192.0.2.7" not in sender.plans[0].raw
+        assert b"192.0.2.7" not in sender.plans[0].added
 
     async def test_development_mode_holds_until_released(self) -> None:
         """Nothing leaves a development server unless somebody says so."""
