@@ -5,15 +5,19 @@ from datetime import timedelta
 
 import pytest
 
+from shared.domain.event import Event, EventKind
 from shared.domain.forwarding import LOOP, NO_ROUTE
 from shared.domain.job import TLSMode, ToHost, ToMX
 from shared.domain.message import Evidence, Message, SpamStatus, Status
 from shared.domain.outcome import HardFail, SoftFail
 from shared.domain.routes import AddressTarget, SMTPTarget, SpamMode
+from shared.domain.suppression import Scope
+from shared.flow.follow import Following, follow
 from shared.flow.hold import release
 from shared.flow.queues import next_job
 from shared.flow.routes import delete_route
 from shared.flow.settle import settle
+from shared.flow.suppress import Suppressing
 from shared.settings import SmartHost
 from shared.tokens import Named
 from smtp_node.authentication.keys import SigningKeys
@@ -173,6 +177,21 @@ class TestForward:
         assert raw is not None
         assert bounce.rcpt_to == "ann@sender.test"
         assert b"elsewhere.test" not in raw
+
+    async def test_a_failure_suppresses_nobody(self) -> None:
+        """The recipient is the tenant's own address: mail that the tenant sends there must not be held."""
+        inbox = await open_inbox()
+        here = inbox.here
+        refusal = HardFail("no", "550 5.1.1 unknown", Evidence(smtp_code=550, enhanced_code="5.1.1"))
+        await inbox.receive(await inbox.route(ADDRESS))
+        await attempt(inbox, ScriptedSender(lambda _: refusal))
+
+        events = [Event.from_json(each) for each in await here.take_events()]
+        suppressing = Suppressing.over(here.stores, here.settings)
+        await follow(events, using=Following(suppressing, here.directory, here.messages), now=here.clock())
+
+        assert [each.kind for each in events] == [EventKind.FAILED]
+        assert await suppressing.suppressions.get(Scope(here.server.id), "support@example.test") is None
 
     @pytest.mark.parametrize("raw", [b"no header at all", b"bare\nline: feed\r\n\r\n", b"\r\n\x00"])
     async def test_mail_that_cannot_be_sealed_goes_out_unsealed(self, raw: bytes) -> None:
