@@ -12,6 +12,7 @@ from functions.inbound.handler import _forward
 from shared.domain.event import Event, EventKind
 from shared.domain.forwarding import NO_ROUTE, QUARANTINE, SPAM_FAILS
 from shared.domain.holding import SUSPENDED
+from shared.domain.incoming import spf_passed
 from shared.domain.job import Job, TLSMode, ToHost, ToInbound, ToMX
 from shared.domain.message import SpamStatus, Status
 from shared.domain.routes import AddressTarget, HTTPTarget, RouteMode, SMTPTarget, SpamMode
@@ -23,8 +24,9 @@ from shared.flow.routes import delete_route
 from shared.network import HTTPAnswer
 from shared.store.postal_key import PostalKey
 from shared.store.servers import Servers
-from tests.fakes.forwarding import URL, forwarding_of, open_inbox
+from tests.fakes.forwarding import MAIL, URL, forwarding_of, open_inbox
 from tests.fakes.http import FakeHTTP, Posted, answer
+from tests.fakes.inward import Post
 
 
 def answers(*statuses: int, **headers: str) -> Callable[[Posted], HTTPAnswer]:
@@ -314,3 +316,52 @@ class TestTargets:
         assert of(SMTPTarget("mx.corp.test", 2525, TLSMode.TLS)) == ToHost("mx.corp.test", 2525, TLSMode.TLS)
         assert of(AddressTarget("ann@elsewhere.test")) == ToMX("elsewhere.test")
         assert Job.from_json(next_job(message).to_json()) == next_job(message)
+
+
+class TestReceived:
+    async def test_a_repeated_mail_reaches_each_endpoint_once(self) -> None:
+        """The client did not see our 250 and sends the same bytes again: one copy for each endpoint all the same."""
+        inbox = await open_inbox()
+        post, other = Post(inbox.here), HTTPTarget("https://b.example.com/")
+        await inbox.route(URL, other)
+
+        first = await post.take("Support+tag@example.test", MAIL)
+        again = await post.take("Support+tag@example.test", MAIL)
+        await inbox.deliver()
+
+        assert first == again
+        assert sorted(each.url for each in inbox.http.posted) == [URL.url, other.url]
+        assert len({json.loads(each.body)["id"] for each in inbox.http.posted}) == 2
+        kinds = [event.kind for event in await post.events()]
+        assert sorted(kinds) == [EventKind.DELIVERED] * 2 + [EventKind.RECEIVED] * 2
+
+    async def test_what_came_to_the_return_path_and_is_no_bounce_goes_to_its_route(self) -> None:
+        """Postal's ``__returnpath__``: automatic replies reach the application."""
+        inbox = await open_inbox()
+        post = Post(inbox.here)
+        await inbox.route(URL, address="__returnpath__")
+
+        await post.take(f"{inbox.here.server.token}@rp.localhost", MAIL)
+        await inbox.deliver()
+
+        [posted] = inbox.http.posted
+        assert json.loads(posted.body)["subject"] == "Help"
+        assert posted.headers["x-edgepost-signature"]
+
+
+class TestSPFPassed:
+    @pytest.mark.parametrize(
+        ("stated", "passed"),
+        [
+            ("us.test; spf=pass smtp.mailfrom=ann@sender.test; dkim=none", True),
+            ('us.test; spf=pass smtp.mailfrom="an n@sender.test"; dkim=none', True),
+            ("us.test; spf=pass smtp.helo=mx.sender.test", False),
+            ("us.test; spf=fail smtp.mailfrom=ann@sender.test", False),
+            ('us.test; spf=fail smtp.mailfrom="; spf=pass smtp.mailfrom=a"@x.test', False),
+            ("us.test; dkim=pass header.d=sender.test", False),
+            ("", False),
+        ],
+    )
+    def test_reads_our_own_field_only_as_we_wrote_it(self, stated: str, passed: bool) -> None:
+        """A sender's words stand in quotes and prove nothing; HELO proves no sender."""
+        assert spf_passed(stated) is passed
