@@ -1,10 +1,13 @@
 """Mail for routes, taken on port 25 and carried on: to HTTP endpoints, hosts and addresses."""
 
 import base64
+import contextlib
 import json
 import smtplib
+from collections import Counter
 from collections.abc import Iterator
 from email import message_from_bytes, policy
+from pathlib import Path
 from urllib.parse import parse_qs
 
 import pytest
@@ -206,3 +209,32 @@ def status(installation: Installation, receiver: Receiver) -> str:
 def bounces(installation: Installation, name: bytes) -> list[bytes]:
     """Return the mails to Ann that answer a Message-ID."""
     return [each.raw for each in installation.internet.to(SENDER) if b"In-Reply-To: " + name in each.raw]
+
+
+@pytest.mark.slow
+class TestKill:
+    def test_every_250_reaches_the_application_once_through_kills(self, tmp_path: Path, receiver: Receiver) -> None:
+        """Kill -9 of consumers and receivers between mails: nothing is lost, and what comes twice has the same id."""
+        with running(tmp_path, allow_networks="http:127.0.0.0/8", time_factor="300") as installation:
+            route(installation, "kill", "--http", receiver.url)
+            taken: list[str] = []
+            for number in range(40):
+                if number in (10, 25):
+                    installation.kill_part("consumers")
+                if number == 20:
+                    installation.kill_part("receive")
+                with contextlib.suppress(smtplib.SMTPException, OSError):
+                    deliver(installation, "kill", f"kill{number}")
+                    taken.append(f"kill{number}@example.net")
+
+            until(lambda: set(taken) <= names(receiver), "all that was answered with 250", timeout_s=90)
+
+        by_id = Counter(json.loads(body)["message_id"] for _, body in receiver.taken)
+        ids = {(headers["webhook-id"], json.loads(body)["message_id"]) for headers, body in receiver.taken}
+        assert len(taken) >= 30
+        assert len(ids) == len(by_id)  # one message each, however often it was tried
+
+
+def names(receiver: Receiver) -> set[str]:
+    """Return the Message-IDs of the mails that the receiver was given."""
+    return {json.loads(body)["message_id"] for _, body in list(receiver.taken)}
