@@ -25,7 +25,7 @@ import time
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from shared.domain.errors import InvalidValue, Unavailable
+from shared.domain.errors import InvalidValue, StorageUnavailable, Unavailable
 from shared.domain.forwarding import decide, outcome_of
 from shared.domain.job import Job, ToInbound
 from shared.domain.message import Delivery, Evidence, Message
@@ -58,6 +58,7 @@ SETTLE_PAUSES_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 POISON = "Given up: the processes that worked on this message stopped before they could finish."
 PAUSED = "The endpoint has failed several times in a row and is left alone for a while."
 BODY_GONE = "Raw message has been removed. Cannot send message."
+UNREADABLE = "The stored message could not be read for now."
 SECRET_UNUSABLE = "The route's secret could not be opened."  # noqa: S105  # a sentence
 NOT_OURS = "The message is for a node, not for the inbound function."
 
@@ -112,7 +113,7 @@ async def _work(
     began = time.monotonic()
     keeping = asyncio.create_task(_keep(claimed, using))
     try:
-        outcome = HardFail(POISON) if claimed.poison else await _attempt(claimed, lane, failed, using)
+        outcome = HardFail(POISON) if claimed.poison else await _attempt_or_fail(claimed, lane, failed, using)
         took = timedelta(seconds=time.monotonic() - began)
         return await _settle(claimed, outcome, took, using)
     finally:
@@ -161,6 +162,15 @@ async def _keep(claimed: Claimed, using: Forwarding) -> None:
             await using.settling.messages.extend_lease(claimed.tenant.server, claimed.message, until)
         except Unavailable:
             log.warning("inbound_lease_not_extended", exc_info=True, extra=_names(claimed))
+
+
+async def _attempt_or_fail(claimed: Claimed, lane: Lane, failed: SoftFail | None, using: Forwarding) -> Outcome:
+    """Make the attempt; a storage that does not answer costs one, or five such claims would count as poison."""
+    try:
+        return await _attempt(claimed, lane, failed, using)
+    except StorageUnavailable:
+        log.exception("inbound_unreadable", extra=_names(claimed))
+        return SoftFail(UNREADABLE, evidence=Evidence(enhanced_code="4.3.0"))
 
 
 async def _attempt(claimed: Claimed, lane: Lane, failed: SoftFail | None, using: Forwarding) -> Outcome:

@@ -5,7 +5,7 @@ import contextlib
 import json
 import smtplib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from email import message_from_bytes, policy
 from pathlib import Path
 from urllib.parse import parse_qs
@@ -233,6 +233,24 @@ class TestKill:
         ids = {(headers["webhook-id"], json.loads(body)["message_id"]) for headers, body in receiver.taken}
         assert len(taken) >= 30
         assert len(ids) == len(by_id)  # one message each, however often it was tried
+
+
+@pytest.mark.slow
+class TestOnAWS:
+    def test_mail_for_an_endpoint_travels_through_sqs(
+        self, on_aws: Mapping[str, str], tmp_path: Path, receiver: Receiver
+    ) -> None:
+        """The same on DynamoDB, S3 and SQS as the emulator knows them: down at first, then taken once."""
+        receiver.answer = 503
+        settings = {"allow_networks": "http:127.0.0.0/8", "time_factor": "300"}
+        with running(tmp_path, **{**on_aws, **settings}) as installation:
+            route(installation, "aws", "--http", receiver.url)
+            deliver(installation, "aws", "aws")
+            until(lambda: len(receiver.taken) >= 2, "two attempts")
+            receiver.answer = 200
+            until(lambda: status(installation, receiver) == "Sent", "the mail to be sent")
+
+        assert len({(headers["webhook-id"], body) for headers, body in receiver.taken}) == 1
 
 
 def names(receiver: Receiver) -> set[str]:

@@ -24,6 +24,7 @@ from shared.flow.routes import delete_route
 from shared.network import HTTPAnswer
 from shared.store.postal_key import PostalKey
 from shared.store.servers import Servers
+from tests.fakes.flaky import Flaky
 from tests.fakes.forwarding import MAIL, URL, forwarding_of, open_inbox
 from tests.fakes.http import FakeHTTP, Posted, answer
 from tests.fakes.inward import Post
@@ -187,6 +188,22 @@ class TestForward:
         stored, rows = await inbox.history(message)
         assert stored.status is Status.SENT
         assert "may be sent more than once" in rows[0].details
+
+    async def test_a_storage_that_is_away_costs_attempts_not_the_mail(self) -> None:
+        """Claims without an outcome would count as abandoned, and five of them as poison."""
+        inbox = await open_inbox()
+        message = await inbox.receive(await inbox.route(URL))
+        bodies = Flaky(inbox.here.bodies)
+        settling = inbox.here.settling
+        using = replace(inbox.forwarding, settling=replace(settling, stores=replace(settling.stores, bodies=bodies)))
+        bodies.failing = True
+        await inbox.deliver(using)
+        bodies.failing = False
+
+        assert (await inbox.history(message))[0].status is Status.SOFT_FAIL
+        await inbox.pass_time(timedelta(minutes=10))
+
+        assert (await inbox.history(message))[0].status is Status.SENT
 
     async def test_one_bad_record_fails_alone(self) -> None:
         """ReportBatchItemFailures: the others of the batch are done and deleted."""
