@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from shared.domain.dns_check import DNSCheck
 from shared.domain.ids import CredentialId, OrganizationId, ServerId
 
 
@@ -135,6 +136,12 @@ class Domain:
 
     trusted: bool = False
     """Verified by an admin's word, without the DNS."""
+
+    check: DNSCheck | None = None
+    """What is known of its records; None before the first look."""
+
+    check_due: datetime | None = None
+    """When its records are looked at again; an entry of the schedule for another moment is an old one."""
 
 
 @dataclass(frozen=True, slots=True)
