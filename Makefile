@@ -18,8 +18,8 @@ LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-h
 WORKERS ?= auto
 
 # Each function has its requirements/NAME.in; PRODUCT is all that runs anywhere.
-FUNCTIONS := api events scheduled
-PRODUCT := $(patsubst %,requirements/%.in,$(FUNCTIONS) node webhooks standalone)
+FUNCTIONS := api events scheduled webhooks
+PRODUCT := $(patsubst %,requirements/%.in,$(FUNCTIONS) node standalone)
 # What Lambda's Python runtimes bring along; a function's package holds none of it.
 IN_LAMBDA := boto3 botocore s3transfer jmespath python-dateutil six urllib3
 
@@ -67,8 +67,7 @@ $(MINISTACK)/.installed $(SAM)/.installed: .venv-%/.installed: requirements/%.tx
 lock: ## Pin the newest allowed packages again, with hashes (needs uv)
 	$(LOCK) --upgrade $(PRODUCT) requirements/dev.in --output-file requirements/dev.txt
 	$(LOCK) $(PRODUCT) --constraint requirements/dev.txt --output-file requirements/standalone.txt
-	for each in node webhooks; do \
-	  $(LOCK) requirements/$$each.in --constraint requirements/dev.txt --output-file requirements/$$each.txt || exit 1; done
+	$(LOCK) requirements/node.in --constraint requirements/dev.txt --output-file requirements/node.txt
 	for each in $(FUNCTIONS); do \
 	  $(LOCK) $(patsubst %,--no-emit-package %,$(IN_LAMBDA)) requirements/$$each.in --constraint requirements/dev.txt \
 	    --output-file requirements/$$each.txt || exit 1; done

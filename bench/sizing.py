@@ -3,6 +3,7 @@
 bench/sizing.py [MESSAGES]     so many of 10 KB (5,000 unless given), delivered to an exchanger in this process
 
 Memory is PSS: pages that several processes share are counted in parts, so that the sum is what the tree really takes.
+The peak with large messages is the kernel's high-water mark of resident memory, shared pages included.
 """
 
 import base64
@@ -32,6 +33,8 @@ SENDERS = 8
 ARRIVAL_S = 600.0
 SETTLE_S = 3.0
 MILLION = 1_000_000
+LARGE_BYTES = 25_000_000
+LARGE_AT_ONCE = (1, 4, 8)
 
 WORDS = 3_000
 """Different words that texts are made of; English mail has about as many."""
@@ -56,6 +59,12 @@ def pss_mb(pid: str) -> float:
     """Return the proportional set size of one process."""
     text = Path("/proc", pid, "smaps_rollup").read_text()
     return int(re.findall(r"^Pss:\s+(\d+) kB", text, re.MULTILINE)[0]) / 1024
+
+
+def peak_mb(pid: str) -> float:
+    """Return the most resident memory that a process ever had."""
+    status = Path("/proc", pid, "status").read_text()
+    return int(re.findall(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)[0]) / 1024
 
 
 def memory_of(tree: Tree) -> dict[str, float]:
@@ -109,6 +118,41 @@ def _filled(home: Path, kind: str, count: int) -> tuple[dict[str, float], dict[s
     return idle, busy, used / count
 
 
+def _large_letter(number: int) -> dict[str, object]:
+    """Return the parameters of send/raw for a message that no compression makes smaller."""
+    head = f"From: {measure.SENDER}\r\nTo: user{number}@dest.test\r\nSubject: Large\r\n\r\n".encode()
+    noise = base64.encodebytes(random.Random(number).randbytes(LARGE_BYTES * 57 // 78)).replace(b"\n", b"\r\n")
+    data = base64.b64encode(head + noise).decode()
+    return {"mail_from": measure.SENDER, "rcpt_to": [f"user{number}@dest.test"], "data": data}
+
+
+def _with_large(home: Path, count: int) -> tuple[dict[str, float], dict[str, float]]:
+    """Send large messages by the API, all at once; return each part's peak, and its memory afterwards."""
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir(parents=True)
+    with SmallMX() as mx, Tree(home / "data", _settings(mx)) as tree:
+        api = API(tree.url, tree.secrets()["api_key"])
+        letters = [_large_letter(number) for number in range(count)]
+        with ThreadPoolExecutor(count) as pool:
+            list(pool.map(lambda letter: api.call("send/raw", letter), letters))
+        recipients = frozenset(f"user{number}@dest.test" for number in range(count))
+        if mx.wait_for(recipients, count, timeout_s=ARRIVAL_S) != count:
+            raise RuntimeError("not all arrived")
+        time.sleep(SETTLE_S)
+        peaks = {name: peak_mb(pid) for name, pid in sorted(parts.part_pids(tree.pid).items())}
+        return peaks, memory_of(tree)
+
+
+def _large_table(home: Path) -> str:
+    found = {count: _with_large(home, count) for count in LARGE_AT_ONCE}
+    rows: list[Sequence[str]] = []
+    for name in ("http", "deliver"):
+        cells = [f"{found[count][which][name]:,.0f}" for count in LARGE_AT_ONCE for which in (0, 1)]
+        rows.append([name, *cells])
+    titles = [f"{count} at once: {what}" for count in LARGE_AT_ONCE for what in ("peak", "kept")]
+    return measure.table([f"{LARGE_BYTES // MILLION} MB messages, MB", *titles], rows)
+
+
 def _node_memory(home: Path) -> dict[str, float]:
     shutil.rmtree(home, ignore_errors=True)
     tree = Tree(home / "data", {}, runs="node")
@@ -142,8 +186,9 @@ def main(arguments: Sequence[str]) -> None:
         ],
     )
     memory = _memory_table(idle, busy, node, count)
+    large = _large_table(home / "large")
     stamp = f"{datetime.now(UTC):%Y-%m-%d}, {measure.machine()}; {count:,} messages of each kind"
-    section = f"<!-- measured -->\n{memory}\n\n{disk}\n\n{stamp}\n<!-- end -->"
+    section = f"<!-- measured -->\n{memory}\n\n{large}\n\n{disk}\n\n{stamp}\n<!-- end -->"
     print(section)
     page = PAGE.read_text()
     PAGE.write_text(re.sub(r"<!-- measured -->.*?<!-- end -->", lambda _: section, page, flags=re.DOTALL))

@@ -117,10 +117,16 @@ def verify(name: DomainName, server: InServer = "", organization: InOrganization
             domain,
             records=records,
             resolver=tools.resolver(),
+            return_path_domain=tools.settings.return_path_domain,
             now=tools.now(),
             check_after=check_wait(tools.settings),
         )
-        document = {"domain": domain.name, "verified": found.verified, "explanation": found.explanation}
+        document = {
+            "domain": domain.name,
+            "verified": found.verified,
+            "explanation": found.explanation,
+            "own_return_path": found.domain.own_return_path,
+        }
         if as_json:
             document |= {"records": domain_document(found.domain, tools.settings)["records"]}
         return Answer(document, failed=not found.verified)

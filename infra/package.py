@@ -24,8 +24,11 @@ OURS = ("functions", "shared")
 ELSEWHERE = ("shared.adapters.embedded",)
 """Modules that a function imports only in the standalone shape."""
 
-OPENING_SECRETS = ("shared.adapters.keyring",)
-"""Modules that open stored secrets.  No function's role may read the master key: these and cryptography stay out."""
+OPENING_SECRETS = ("shared.adapters.keyring", "shared.adapters.aws.master_key")
+"""Modules that open stored secrets.  Most functions' roles may not read the master key: these stay out of packages."""
+
+OPENERS = ("functions.webhooks",)
+"""Who opens secrets all the same: what signs for an endpoint."""
 
 WHEEL_NAMES = {"arm64": "aarch64", "x86_64": "x86_64"}
 """Lambda's names of architectures, and those of wheels (PEP 600)."""
@@ -40,10 +43,11 @@ HOST = "host"
 def modules(start: str, root: Path = ROOT) -> set[str]:
     """Return the modules of ours that ``start`` needs, itself and the packages around them included."""
     found: set[str] = set()
+    left_out = ELSEWHERE if _is_within(start, OPENERS) else (*ELSEWHERE, *OPENING_SECRETS)
     waiting = [start]
     while waiting:
         module = _module(waiting.pop(), root)
-        if module is None or module in found or _is_within(module, (*ELSEWHERE, *OPENING_SECRETS)):
+        if module is None or module in found or _is_within(module, left_out):
             continue
         found.add(module)
         waiting += [parent for parent in [module.rpartition(".")[0]] if parent]

@@ -111,6 +111,12 @@ def key_id_of(token: str) -> str:
     return raw[1:3].hex() if raw is not None and len(raw) == _HEAD_BYTES and raw[0] == VERSION else ""
 
 
+def return_path_key_id(local_part: str) -> str:
+    """Return the same of a return path; empty if it is none."""
+    raw = _decoded(local_part[:8].upper(), base64.b32decode) if local_part.isascii() else None
+    return raw[1:3].hex() if raw is not None and len(raw) == 5 and raw[0] == VERSION else ""
+
+
 class Tokens:
     """Makes and reads tokens under a set of keys."""
 

@@ -6,6 +6,7 @@ from fastapi import FastAPI
 
 from functions.api.body_limit import BodyLimit
 from functions.api.door import Step, endpoint, unexpected
+from functions.api.large_requests import LargeRequests
 from functions.api.services import Services
 from functions.api.uploaded import uploadable
 from functions.api.v1_messages import show_deliveries, show_message
@@ -27,16 +28,22 @@ V1: dict[str, Step] = {
 }
 
 
-def build_app(services: Services) -> FastAPI:
-    """Return the application; it opens and closes nothing."""
+def build_app(services: Services, large: LargeRequests | None = None) -> FastAPI:
+    """Return the application; it opens and closes nothing.
+
+    Args:
+        services: everything behind the doors.
+        large: how large requests share memory; as usual if None.
+    """
     # It warns of each malformed form that somebody sends; the answer says so already.
     logging.getLogger("python_multipart").setLevel(logging.ERROR)
     # The v1 calls are Postal's and documented there; the OpenAPI document is that of the v2 API.
     # A redirect to the path without its last slash would go to the host that the request names.
     app = FastAPI(title="Edgepost", openapi_url=OPENAPI, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.add_exception_handler(Exception, unexpected)
+    large = large or LargeRequests.up_to(services.max_request_bytes)
     for path, step in V1.items():
-        answer = endpoint(step, services)
+        answer = endpoint(step, services, large)
         for spelling in (path, f"{path}/"):  # Rails takes both.
             app.add_api_route(spelling, answer, methods=METHODS, include_in_schema=False, response_model=None)
     app.include_router(uploads_router(services))

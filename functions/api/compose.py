@@ -195,7 +195,7 @@ def _attachment(wanted: WantedAttachment) -> Attachment:
     inline = wanted.disposition == "inline" or (bool(content_id) and wanted.disposition != "attachment")
     if inline and not content_id:
         content_id = _content_id_of(wanted.name)
-    content = lenient_base64(wanted.data)
+    content = wanted.data if isinstance(wanted.data, bytes) else lenient_base64(wanted.data)
     if not content:
         raise attachment_without_data()
     return Attachment(wanted.name, content, content_type, content_id, inline)

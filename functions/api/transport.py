@@ -7,11 +7,13 @@ Where body and query name the same thing, the query counts, as in Rails
 (ActionDispatch::Http::Parameters).
 """
 
+import asyncio
 import hashlib
 import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from io import BytesIO
 from typing import NoReturn
 from urllib.parse import parse_qsl
 
@@ -19,6 +21,8 @@ from fastapi import Request
 
 from functions.api.envelope import off_loop
 from functions.api.errors import ParameterProblem, Problem
+from functions.api.large_data import lift, put_back
+from functions.api.large_requests import LARGE_BYTES, Holding
 from functions.api.multipart_form import multipart_fields
 
 MAX_FORM_FIELDS = 1000
@@ -34,22 +38,26 @@ class Parameters:
     """What a request asks for."""
 
     values: Mapping[str, object]
-    """As JSON gave them, without lone surrogates, so that every text can be encoded."""
+    """As JSON gave them, without lone surrogates, so that every text can be encoded.
+
+    Of a large request, ``data`` may be the bytes that its base64 encodes.
+    """
 
     digest: str
     """SHA-256 in hex of the parameters as they came, whatever form carried them."""
 
 
-async def read_parameters(request: Request, *, max_bytes: int) -> Parameters:
+async def read_parameters(request: Request, *, max_bytes: int, holding: Holding) -> Parameters:
     """Return the parameters of a request.
 
     Raises:
         Problem: the body is too large (HTTP 200 as every outcome), or no form of
-            ours (HTTP 400, as Rails answers malformed JSON).
+            ours (HTTP 400, as Rails answers malformed JSON), or comes when too many
+            large ones do.
     """
     query = request.scope["query_string"].decode("latin-1")
     content_type = request.headers.get("content-type", "").lower()
-    body = await _body(request, max_bytes)
+    body = await _body(request, max_bytes, holding)
     if content_type.startswith("application/json"):
         return await off_loop(len(body), json_parameters, body, query)
     text = _params(query.encode("latin-1"))
@@ -60,23 +68,31 @@ async def read_parameters(request: Request, *, max_bytes: int) -> Parameters:
     return await off_loop(len(text or ""), _from_text, text or "")
 
 
-async def _body(request: Request, max_bytes: int) -> bytes:
+async def _body(request: Request, max_bytes: int, holding: Holding) -> bytes:
     declared = request.headers.get("content-length", "0")
     if not re.fullmatch(r"[0-9]{1,15}", declared) or int(declared) > max_bytes:
         _too_large(max_bytes)
-    chunks: list[bytes] = []
+    # Its value is the buffer itself, no copy.
+    gathered = BytesIO()
     size = 0
     more = True
-    while more:
-        message = await request.receive()
-        if message["type"] == "http.disconnect":
-            raise ParameterProblem("The request ended before its body was complete", http_status=400)
-        size += len(message.get("body", b""))
-        if size > max_bytes:
-            _too_large(max_bytes)
-        chunks.append(message.get("body", b""))
-        more = message.get("more_body", False)
-    return b"".join(chunks)
+    try:
+        async with asyncio.timeout(None) as patience:
+            while more:
+                message = await request.receive()
+                if message["type"] == "http.disconnect":
+                    raise ParameterProblem("The request ended before its body was complete", http_status=400)
+                size += len(message.get("body", b""))
+                if size > max_bytes:
+                    _too_large(max_bytes)
+                if size > LARGE_BYTES and not holding.size_bytes:
+                    await holding.take(int(declared) or max_bytes)
+                    patience.reschedule(asyncio.get_running_loop().time() + holding.longest_s)
+                gathered.write(message.get("body", b""))
+                more = message.get("more_body", False)
+    except TimeoutError as exc:
+        raise ParameterProblem("The request came too slowly", http_status=408) from exc
+    return gathered.getvalue()
 
 
 def _too_large(max_bytes: int) -> NoReturn:
@@ -89,8 +105,20 @@ def json_parameters(body: bytes, query: str = "") -> Parameters:
     Raises:
         ParameterProblem: it cannot be read.
     """
-    values = _parsed(_decoded(body)) if body.strip() else {}
-    return Parameters({**values, **_query_values(query)}, _digest(query.encode("latin-1"), body))
+    digest = _digest(query.encode("latin-1"), body)
+    values = _large_values(body, digest) if len(body) > LARGE_BYTES else None
+    if values is None:
+        values = _parsed(_decoded(body)) if body and not body.isspace() else {}
+    return Parameters({**values, **_query_values(query)}, digest)
+
+
+def _large_values(body: bytes, digest: str) -> dict[str, object] | None:
+    """Return the JSON object without ever having its large base64 as text; None if that is not to be had."""
+    rest, contents = lift(body, digest)
+    if not contents:
+        return None
+    values = _parsed(_decoded(rest))
+    return values if put_back(values, contents) else None
 
 
 def _from_text(text: str) -> Parameters:
@@ -98,7 +126,9 @@ def _from_text(text: str) -> Parameters:
 
 
 def _digest(query: bytes, body: bytes) -> str:
-    return hashlib.sha256(query + b"\0" + body).hexdigest()
+    digest = hashlib.sha256(query + b"\0")
+    digest.update(body)
+    return digest.hexdigest()
 
 
 def _decoded(body: bytes) -> str:

@@ -29,6 +29,7 @@ def uploadable(step: Step, *, name: str) -> Step:
         used_for = f"{name}:{upload.id}"
         raw = None
         if upload.expires_at > call.services.clock():
+            await call.holding.take(call.services.max_request_bytes)
             raw = await call.services.stores.uploads.read(upload.key)
         if raw is None:
             return await _answer_of_before(call, upload, used_for)

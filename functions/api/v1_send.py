@@ -6,7 +6,7 @@ from functions.api.compose import addressed, composed, sender_head
 from functions.api.door import Call
 from functions.api.envelope import off_loop
 from functions.api.errors import Problem, missing, naming
-from functions.api.schemas.fields import is_blank, is_true, switch, text
+from functions.api.schemas.fields import base64_or_bytes, is_blank, is_true, switch, text
 from functions.api.schemas.send_message import send_message_of
 from shared.domain.addresses import checked
 from shared.domain.errors import MalformedMessage, SenderNotAllowed
@@ -65,7 +65,7 @@ async def send_raw(call: Call) -> object:
     for name in ("mail_from", "data"):
         if is_blank(values.get(name)):
             raise missing(name)
-    encoded = text(values.get("data"))
+    encoded = base64_or_bytes(values.get("data"))
     raw, head = await off_loop(len(encoded), _decoded, encoded)
     try:
         await check_sender(head, call.tenant, call.services.directory)
@@ -95,14 +95,14 @@ def _test_mode(values: Mapping[str, object]) -> bool:
         return bool(switch(values.get("test_mode")))
 
 
-def _decoded(encoded: str) -> tuple[bytes, Head]:
+def _decoded(encoded: str | bytes) -> tuple[bytes, Head]:
     """Return the message with CRLF line ends, and its head.
 
     Line ends are made one kind before anything is judged: what is checked must be
     what is sent.  Bytes that are no message have no From either, which is what
     Postal says of data that was not base64.
     """
-    raw = with_crlf(lenient_base64(encoded))
+    raw = with_crlf(encoded if isinstance(encoded, bytes) else lenient_base64(encoded))
     try:
         return raw, split_head(raw)
     except MalformedMessage as exc:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from shared.domain.dns_check import MAX_ERROR, DNSStatus, Finding, Record
-from shared.domain.dns_records import RETURN_PATH_LABEL, dkim_record
+from shared.domain.dns_records import dkim_record, own_return_path
 from shared.domain.spf_terms import is_spf
 from shared.domain.tenancy import DKIMKey, Domain
 
@@ -95,7 +95,7 @@ def _wrong_tag(key: DKIMKey, tags: dict[str, str]) -> str:
 
 def return_path_finding(domain: Domain, target: str | None, return_path_domain: str) -> Finding:
     """Return whether the domain's own return path is an alias of ours."""
-    name = f"{RETURN_PATH_LABEL}.{domain.name}"
+    name = own_return_path(domain.name)
     wanted = f"publish there a CNAME record to {return_path_domain}"
     if target is None:
         return missing(Record.RETURN_PATH, f"{name} has no CNAME record; {wanted}")

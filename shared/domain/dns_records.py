@@ -22,6 +22,11 @@ class DNSRecord:
     purpose: str
 
 
+def own_return_path(name: str) -> str:
+    """Return the name under which bounces to mail of a domain may come back."""
+    return f"{RETURN_PATH_LABEL}.{name}"
+
+
 def ownership_value(domain: Domain) -> str:
     """Return the TXT value that proves that the domain's owner wants Edgepost to send for it."""
     return f"{VERIFICATION_PREFIX}{domain.verification_token}"
@@ -62,9 +67,10 @@ def records_to_publish(domain: Domain, *, hostname: str, return_path_domain: str
         DNSRecord(
             # RFC 7489 §3.1.2: with it, the envelope sender is aligned with From.
             "CNAME",
-            f"{RETURN_PATH_LABEL}.{domain.name}",
+            own_return_path(domain.name),
             return_path_domain,
-            "Return path: bounces come back under your own domain, so that SPF counts for DMARC too.",
+            "Return path: bounces come back under your own domain, so that SPF counts for DMARC too. Used once"
+            f" `edgepost domain verify {domain.name}` has seen it.",
         ),
         DNSRecord(
             # RFC 7489 §6.3; p=none changes nothing for mail that others send in the domain's name.

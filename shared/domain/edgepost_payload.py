@@ -49,6 +49,9 @@ def payload_of(notice: Notice) -> dict[str, Any]:
             return domain_payload(notice)
         case EventKind.LIMIT_APPROACHING | EventKind.LIMIT_EXCEEDED:
             return limit_payload(notice)
+    if event.kind is EventKind.BOUNCED:
+        # Postal's name of the same, so that a consumer of either dialect finds it.
+        return {"message": _message(notice), "original_message": _message(notice), **_of_message(event)}
     return {"message": _message(notice), **_of_message(event)}
 
 
@@ -57,7 +60,7 @@ def _of_message(event: Event) -> dict[str, Any]:
         case EventKind.BOUNCED:
             return {"bounce": _bounce(event)}
         case EventKind.COMPLAINED:
-            return {"complaint": {"type": _text(event, "type") or "abuse", "details": event.details}}
+            return {"complaint": _complaint(event)}
         case EventKind.OPENED:
             return _visit(event)
         case EventKind.CLICKED:
@@ -125,8 +128,19 @@ def _bounce(event: Event) -> dict[str, Any]:
         "type": _text(event, "type") or "undetermined",
         "code": _text(event, "code") or None,
         "category": _text(event, "category") or None,
+        "diagnostic": _text(event, "diagnostic") or event.output,
+        "recipient": _text(event, "recipient") or None,
         "details": event.details,
         "output": event.output,
+        "message_id": event.data.get("bounce_message"),
+    }
+
+
+def _complaint(event: Event) -> dict[str, Any]:
+    return {
+        "type": _text(event, "type") or "abuse",
+        "source": _text(event, "source") or None,
+        "details": event.details,
         "message_id": event.data.get("bounce_message"),
     }
 

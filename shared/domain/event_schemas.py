@@ -95,9 +95,19 @@ _BOUNCE = _object(
         "type": {"enum": ["hard", "soft", "undetermined"]},
         "code": {"type": ["string", "null"], "description": "RFC 3463, such as 5.1.1."},
         "category": _TEXT_OR_NULL,
+        "diagnostic": {"type": "string", "description": "What the remote host said."},
+        "recipient": {"type": ["string", "null"], "description": "The address that bounced."},
         "details": _TEXT,
         "output": _TEXT,
         "message_id": {"type": ["integer", "null"], "description": "Our id of the bounce message, if it is kept."},
+    }
+)
+_COMPLAINT = _object(
+    {
+        "type": {"type": "string", "description": "Feedback type of RFC 5965, such as abuse."},
+        "source": {"type": ["string", "null"], "description": "Domain of the report's author."},
+        "details": _TEXT,
+        "message_id": {"type": ["integer", "null"], "description": "Our id of the report, if it is kept."},
     }
 )
 _SUPPRESSION: Mapping[str, Schema] = {
@@ -128,8 +138,8 @@ _PAYLOADS: Mapping[EventKind, Mapping[str, Schema]] = {
     EventKind.HELD: _STATUS,
     EventKind.HOLD_CANCELLED: _STATUS,
     EventKind.POSTPONED: _STATUS,
-    EventKind.BOUNCED: {"message": _MESSAGE, "bounce": _BOUNCE},
-    EventKind.COMPLAINED: {"message": _MESSAGE, "complaint": _object({"type": _TEXT, "details": _TEXT})},
+    EventKind.BOUNCED: {"message": _MESSAGE, "original_message": _MESSAGE, "bounce": _BOUNCE},
+    EventKind.COMPLAINED: {"message": _MESSAGE, "complaint": _COMPLAINT},
     EventKind.OPENED: {"message": _MESSAGE, **_VISIT},
     EventKind.CLICKED: {"message": _MESSAGE, "url": _TEXT, **_VISIT},
     EventKind.UNSUBSCRIBED: {"message": _MESSAGE, "ip_address": _TEXT, "user_agent": _TEXT},

@@ -74,16 +74,25 @@ def check_bytes(raw: bytes) -> None:
     Raises:
         MalformedMessage: the bytes hold one of them.
     """
-    pairs = raw.count(b"\r\n")
-    if raw.count(b"\n") != pairs or raw.count(b"\r") != pairs:
+    if not has_crlf_only(raw):
         raise MalformedMessage("line ends must be CRLF, never a CR or LF alone")
     if b"\0" in raw:
         raise MalformedMessage("NUL bytes are not allowed in mail")
 
 
+def has_crlf_only(raw: bytes) -> bool:
+    """Tell whether CR and LF stand together wherever one of them stands."""
+    pairs = raw.count(b"\r\n")
+    return raw.count(b"\n") == pairs and raw.count(b"\r") == pairs
+
+
 def with_crlf(raw: bytes) -> bytes:
-    """Return the message with every line end, of whatever kind, as CRLF."""
-    return raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", b"\r\n")
+    """Return the message with every line end, of whatever kind, as CRLF; itself if that is so already."""
+    if b"\r" in raw:
+        if has_crlf_only(raw):
+            return raw
+        raw = raw.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    return raw.replace(b"\n", b"\r\n")
 
 
 def split_head(raw: bytes) -> Head:
@@ -130,13 +139,13 @@ def _field(lines: Sequence[bytes]) -> HeaderField:
     return HeaderField(name.lower(), b"\r\n".join(lines) + b"\r\n")
 
 
-def without(raw: bytes, head: Head, names: Iterable[bytes]) -> bytes:
-    """Return the message without the named fields; all else stays byte for byte."""
+def without(raw: bytes, head: Head, names: Iterable[bytes], *, added: bytes = b"") -> bytes:
+    """Return the message without the named fields, after some that are added; all else stays byte for byte."""
     unwanted = {name.lower() for name in names}
     kept = [field.raw for field in head.fields if field.key not in unwanted]
     if len(kept) == len(head.fields):
-        return raw
-    return b"".join(kept) + b"\r\n" + raw[head.body_at :]
+        return added + raw if added else raw
+    return b"".join((added, *kept, b"\r\n", memoryview(raw)[head.body_at :]))
 
 
 def decoded(value: bytes) -> str:

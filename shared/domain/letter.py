@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from email.utils import format_datetime
 
+from shared.domain.bounce.originals import REPORT_HEADER
 from shared.domain.errors import InvalidValue, MalformedMessage
 from shared.domain.headers import LINE_ENDING, Head, check_bytes, split_head, without
 from shared.domain.submission import (
@@ -29,7 +30,7 @@ TAG = b"X-Postal-Tag"
 TEST_MODE = b"X-Edgepost-Test-Mode"
 IDEMPOTENCY_KEY = b"Idempotency-Key"
 
-TAKEN_OUT = (b"Bcc", b"Return-Path", b"X-Postal-MsgID", METADATA, TRACK, TEST_MODE, IDEMPOTENCY_KEY)
+TAKEN_OUT = (b"Bcc", b"Return-Path", b"X-Postal-MsgID", REPORT_HEADER, METADATA, TRACK, TEST_MODE, IDEMPOTENCY_KEY)
 """Never sent on: Bcc is nobody's business, the others are written by us or meant for us."""
 
 _MESSAGE_ID = re.compile(r"<([^<>\s]{1,250})>")
@@ -83,7 +84,7 @@ def read_letter(raw: bytes, *, now: datetime, new_message_id: str) -> Letter:
     if not head.named(b"Date"):
         added += b"Date: %s\r\n" % format_datetime(now).encode()
     return Letter(
-        raw=added + without(raw, head, drop),
+        raw=without(raw, head, drop, added=added),
         head=head,
         subject=head.text(b"Subject")[:MAX_SUBJECT],
         message_id=found[1] if found else new_message_id,

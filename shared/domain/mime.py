@@ -17,11 +17,14 @@ SMTPUTF8 anyway.
 
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from io import BytesIO
+from itertools import chain
+from typing import TypeAlias
 
 from shared.domain.errors import InvalidValue
-from shared.domain.mime_encoding import encode_text, wrapped_base64
+from shared.domain.mime_encoding import base64_blocks, encode_text
 from shared.domain.mime_headers import ascii_fallback, check_text, parameter
 
 DEFAULT_CONTENT_TYPE = "application/octet-stream"
@@ -33,8 +36,8 @@ _TYPE = re.compile(rf"\s*({_TOKEN}/{_TOKEN})\s*")
 _PARAMETER = re.compile(rf";\s*({_TOKEN})\s*=\s*(?:({_TOKEN})|\"([^\"\\\x00-\x1f\x7f]{{0,200}})\")\s*")
 _CONTENT_ID = re.compile(r"[!-;=?-~]{1,200}\Z")
 
-Entity = list[bytes]
-"""Header fields, an empty line and a body, in pieces that are joined once."""
+Entity: TypeAlias = Iterator[bytes]
+"""Header fields, an empty line and a body, in pieces; attachments are encoded only as they are written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,26 +115,31 @@ def build(
     """
     texts = [_text("plain", plain)] if plain or not html else []
     marked = [_text("html", html)] if html else []
+    boundary = _boundary([*texts, *marked], rng)
+    body: list[Entity] = [iter(text) for text in texts]
     shown = [_attached(each) for each in attachments if each.inline and html]
     listed = [_attached(each) for each in attachments if not (each.inline and html)]
-    boundary = _boundary([*texts, *marked, *shown, *listed], rng)
     if shown:
-        marked = [_multipart('related; type="text/html"', [*marked, *shown], boundary + "r")]
-    body = [*texts, *marked]
+        related = [*map(iter, marked), *shown]
+        body.append(_multipart('related; type="text/html"', related, boundary + "r"))
+    else:
+        body += map(iter, marked)
     if len(body) > 1:
         body = [_multipart("alternative", body, boundary + "a")]
     if listed:
         body = [_multipart("mixed", [*body, *listed], boundary + "m")]
-    message = [*fields, b"MIME-Version: 1.0\r\n", *body[0]]
-    if not message[-1].endswith(b"\r\n"):
-        message.append(b"\r\n")
-    return b"".join(message)
+    # Written into one buffer, which then is the message: large attachments are never there twice.
+    message = BytesIO()
+    message.writelines(chain(fields, (b"MIME-Version: 1.0\r\n",), body[0]))
+    if bytes(message.getbuffer()[-2:]) != b"\r\n":
+        message.write(b"\r\n")
+    return message.getvalue()
 
 
-def _text(subtype: str, text: str) -> Entity:
+def _text(subtype: str, text: str) -> Sequence[bytes]:
     encoding, body = encode_text(text)
     head = f"Content-Type: text/{subtype}; charset=UTF-8\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n"
-    return [head.encode("ascii"), body]
+    return head.encode("ascii"), body
 
 
 def _attached(attachment: Attachment) -> Entity:
@@ -149,21 +157,23 @@ def _attached(attachment: Attachment) -> Entity:
     )
     if attachment.content_id:
         head += f"Content-ID: <{attachment.content_id}>\r\n"
-    return [head.encode("ascii"), b"\r\n", wrapped_base64(attachment.content)]
+    yield head.encode("ascii") + b"\r\n"
+    yield from base64_blocks(attachment.content)
 
 
-def _boundary(entities: Sequence[Entity], rng: random.Random) -> str:
+def _boundary(texts: Sequence[Sequence[bytes]], rng: random.Random) -> str:
     while True:
-        # "=_" cannot occur in quoted-printable or base64 (RFC 2045 §6.7).
+        # "=_" cannot occur in quoted-printable or base64 (RFC 2045 §6.7), so not in attachments.
         boundary = f"=_{rng.getrandbits(128):032x}"
-        if not any(boundary.encode() in piece for entity in entities for piece in entity):
+        if not any(boundary.encode() in piece for text in texts for piece in text):
             return boundary
 
 
 def _multipart(kind: str, entities: Sequence[Entity], boundary: str) -> Entity:
-    pieces = [f'Content-Type: multipart/{kind};\r\n boundary="{boundary}"\r\n\r\n'.encode("ascii")]
+    yield f'Content-Type: multipart/{kind};\r\n boundary="{boundary}"\r\n\r\n'.encode("ascii")
     delimiter = f"--{boundary}\r\n".encode("ascii")
     for entity in entities:
-        # The CRLF before a delimiter belongs to the delimiter (RFC 2046 §5.1.1).
-        pieces += [delimiter, *entity, b"\r\n"]
-    return [*pieces, f"--{boundary}--\r\n".encode("ascii")]
+        yield delimiter
+        yield from entity
+        yield b"\r\n"  # the CRLF before a delimiter belongs to the delimiter (RFC 2046 §5.1.1)
+    yield f"--{boundary}--\r\n".encode("ascii")

@@ -2,11 +2,14 @@
 
 import re
 from binascii import Error, a2b_base64, b2a_base64, b2a_qp
+from collections.abc import Iterator
 
 from shared.domain.headers import with_crlf
 
 LINE_LENGTH = 76
 """RFC 2045 §6.7 (5) and §6.8: the longest line of quoted-printable and of base64."""
+
+LINES_IN_BLOCK = 4096
 
 _PLAIN = bytes([*b"\t\r\n", *range(32, 127)])
 _QP_PLAIN = _PLAIN.replace(b"=", b"")
@@ -46,9 +49,16 @@ def _travels_plain(raw: bytes) -> bool:
 
 def wrapped_base64(raw: bytes, *, width: int = LINE_LENGTH, line_end: bytes = b"\r\n") -> bytes:
     """Return base64 in lines of ``width`` characters, each with its line end."""
-    encoded = b2a_base64(raw, newline=False)
-    lines = [encoded[at : at + width] for at in range(0, len(encoded), width)]
-    return line_end.join([*lines, b""])
+    return b"".join(base64_blocks(raw, width=width, line_end=line_end))
+
+
+def base64_blocks(raw: bytes, *, width: int = LINE_LENGTH, line_end: bytes = b"\r\n") -> Iterator[bytes]:
+    """Yield base64 in lines of ``width`` characters, a multiple of 4, each with its line end."""
+    size = width // 4 * 3 * LINES_IN_BLOCK
+    for start in range(0, len(raw), size):
+        encoded = b2a_base64(raw[start : start + size], newline=False)
+        lines = [encoded[at : at + width] for at in range(0, len(encoded), width)]
+        yield line_end.join([*lines, b""])
 
 
 def lenient_base64(text: str) -> bytes:

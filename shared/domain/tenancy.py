@@ -137,6 +137,9 @@ class Domain:
     trusted: bool = False
     """Verified by an admin's word, without the DNS."""
 
+    own_return_path: bool = False
+    """The alias for its own return path led to us when it was last looked for."""
+
     check: DNSCheck | None = None
     """What is known of its records; None before the first look."""
 

@@ -5,7 +5,8 @@ In this order, each step safe to repeat:
 1. servers that were to be told of the check before, and perhaps were not, are told;
 2. the DNS is asked; a record without an answer stays what it was;
 3. the entry of the next check is put;
-4. one conditional update: the check, whether somebody must be told, the next moment;
+4. one conditional update: the check, whether somebody must be told, whether the domain's
+   own return path may be used, the next moment;
 5. the servers concerned are told, and that is noted.
 
 A kill after 4 leaves a check that says "not told"; the entry, which is still there,
@@ -17,7 +18,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from shared.domain.dns_check import DNSCheck, Name, Seen, event_data, next_check, wait_after, went_wrong
+from shared.domain.dns_check import (
+    DNSCheck,
+    DNSStatus,
+    Name,
+    Record,
+    Seen,
+    event_data,
+    next_check,
+    wait_after,
+    went_wrong,
+)
 from shared.domain.event import Event, EventKind
 from shared.domain.ids import MessageId, ServerId
 from shared.domain.moments import to_ms
@@ -73,7 +84,9 @@ async def check_domain(domain: Domain, *, resolver: Resolver, using: Checking, n
         planned = replace(domain, check_due=now + wait)
         await plan_check(planned, using.records)
     store = Domains(using.records)
-    saved = await store.save_check(domain, check, planned.check_due)
+    # Bounces to an alias that leads elsewhere would be lost: from now on mail goes without it.
+    own = next((each.status is DNSStatus.OK for each in seen.findings if each.record is Record.RETURN_PATH), None)
+    saved = await store.save_check(domain, check, planned.check_due, own_return_path=own)
     if saved is None:
         there = await store.find(domain.name, domain.server_id or 0, domain.organization_id)
         return Checked(there or domain, tuple(seen.unknown), bool(seen.findings))

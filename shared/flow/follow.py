@@ -1,4 +1,4 @@
-"""Follow: what deliveries, bounces, complaints and unsubscriptions mean for the suppression lists.
+"""Follow: what deliveries, bounces, complaints and unsubscriptions mean for the message and the suppression lists.
 
 | event | what follows, by default |
 | --- | --- |
@@ -7,6 +7,7 @@
 | given up after all attempts | on the list (Postal) |
 | a complaint | on the server's list, for ever |
 | unsubscribed | on the stream's list, for ever; on the server's if the mail had no tag |
+| a bounce of any type | the message that was sent is ``Bounced`` |
 | delivered after somebody released it by hand | off the lists of its server (Postal) |
 
 Each can be turned off in the settings.  Events come repeated: an entry remembers which
@@ -84,6 +85,8 @@ async def _follow(event: Event, *, using: Following, now: datetime) -> None:
     if not tenant or not found:
         return
     message, rows = found
+    if event.kind is EventKind.BOUNCED:
+        await using.messages.mark_bounced(tenant.server, message.id)
     if message.test_mode:
         return  # made up by the simulator
     if event.kind is EventKind.DELIVERED:

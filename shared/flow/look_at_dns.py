@@ -14,7 +14,7 @@ from shared.domain.dns_findings import (
     return_path_finding,
     spf_finding,
 )
-from shared.domain.dns_records import RETURN_PATH_LABEL, dkim_record
+from shared.domain.dns_records import dkim_record, own_return_path
 from shared.domain.spf_terms import SPFTerm, is_spf, passing_terms
 from shared.domain.tenancy import DKIMKey, Domain
 from shared.network import Resolver
@@ -67,7 +67,7 @@ async def _dkim(domain: Domain, key: DKIMKey, resolver: Resolver) -> Finding:
 
 
 async def _return_path(domain: Domain, resolver: Resolver, settings: Settings) -> Finding:
-    target = await resolver.cname(f"{RETURN_PATH_LABEL}.{domain.name}")
+    target = await resolver.cname(own_return_path(domain.name))
     return return_path_finding(domain, target, settings.return_path_domain)
 
 

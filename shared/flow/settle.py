@@ -29,7 +29,7 @@ from shared.domain.retry import RetrySchedule, hinted_or_own
 from shared.domain.tenancy import Server, Tenant
 from shared.flow.claim import Claimed
 from shared.flow.queues import work_queue
-from shared.ports import MAX_DELAY, Item, Outgoing, Stores
+from shared.ports import MAX_DELAY, Item, Outgoing, Records, Stores
 from shared.settings import Settings
 from shared.store.held import HeldMessages
 from shared.store.messages import Messages
@@ -187,7 +187,9 @@ async def complete(
         now: a retry that is already due goes out at once.
     """
     if message.held and message.hold_expires_at is not None:
-        await _keep_held(tenant.server, message, message.hold_expires_at, using, now)
+        until = max(message.hold_expires_at, now)
+        records, settings = using.stores.records, using.settings
+        await keep_held(tenant.server, message, until, records=records, schedule=using.schedule, settings=settings)
     elif message.next_attempt_at is not None and not message.claims:
         # Claims would mean that the next job was sent: another one would live on beside it.
         await _send_later(tenant, message, message.next_attempt_at, prefer_ip=prefer_ip, using=using, now=now)
@@ -196,18 +198,28 @@ async def complete(
         await using.stores.events.send([Outgoing(event.to_json(), group=str(message.server_id))])
 
 
-async def _keep_held(server: Server, message: Message, until: datetime, using: Settling, now: datetime) -> None:
-    kept_until = message.accepted_at + using.settings.message_retention
-    listed = HeldMessages(using.stores.records)
-    await listed.put(server, message.id, attempt=message.attempt, kept_until=kept_until)
+async def keep_held(
+    server: Server, message: Message, until: datetime, *, records: Records, schedule: Schedule, settings: Settings
+) -> None:
+    """List a held message and see to it that its hold ends.  Twice: nothing more.
+
+    Args:
+        server: the message's.
+        message: held, or about to be.
+        until: not in the past: nobody looks at minutes that were finished during a long stop.
+        records: where the list lies.
+        schedule: ends the hold.
+        settings: say how long messages are kept.
+    """
+    kept_until = message.accepted_at + settings.message_retention
+    await HeldMessages(records).put(server, message.id, attempt=message.attempt, kept_until=kept_until)
     item: Item = {
         "do": "expire_hold",
         "server": message.server_id,
         "message": message.id,
         "attempt": message.attempt,
     }
-    # Not before now: nobody looks at minutes that were finished during a long stop.
-    await using.schedule.put(Entry(max(until, now), message.server_id, message.id, message.attempt, "hold", item))
+    await schedule.put(Entry(until, message.server_id, message.id, message.attempt, "hold", item))
 
 
 async def _send_later(

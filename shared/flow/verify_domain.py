@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from shared.domain.dns import LookupFailed
 from shared.domain.dns_findings import shown
-from shared.domain.dns_records import VERIFICATION_PREFIX, ownership_value
+from shared.domain.dns_records import VERIFICATION_PREFIX, own_return_path, ownership_value
 from shared.domain.errors import NotFound
 from shared.domain.tenancy import Domain
 from shared.flow.plan_check import CHECK_AFTER, plan_check
@@ -27,18 +28,33 @@ class Verification:
 
 
 async def verify_domain(
-    domain: Domain, *, records: Records, resolver: Resolver, now: datetime, check_after: timedelta = CHECK_AFTER
+    domain: Domain,
+    *,
+    records: Records,
+    resolver: Resolver,
+    return_path_domain: str,
+    now: datetime,
+    check_after: timedelta = CHECK_AFTER,
 ) -> Verification:
-    """Look for the ownership record and note it if it is there.
+    """Look for the ownership record and for the domain's own return path, and note what is there.
 
     A domain that is verified stays so, whatever the DNS says today: mail must not
-    stop because of a failing name server.  ``check_after`` later its other records are
-    looked at for the first time.
+    stop because of a failing name server.  Its own return path is used only while its
+    alias is right: a bounce to a name that leads elsewhere would be lost.
+
+    Args:
+        domain: which one.
+        records: where it lies.
+        resolver: asks the DNS.
+        return_path_domain: where the alias of the domain's own return path must lead.
+        now: the time of the verification.
+        check_after: how much later all its records are looked at for the first time.
 
     Raises:
         LookupFailed: the DNS gave no answer; nothing changed.
         NotFound: the domain was removed meanwhile.
     """
+    domain = await _look_for_return_path(domain, return_path_domain, records=records, resolver=resolver)
     found = await resolver.txt(domain.name)
     right = ownership_value(domain) in found
     planned = replace(domain, check_due=now + check_after)
@@ -55,6 +71,22 @@ async def verify_domain(
     if verified is None:
         raise NotFound(f"there is no domain {domain.name}")
     return Verification(verified, verified=True, explanation=f"{domain.name} is verified: mail may be sent from it")
+
+
+async def _look_for_return_path(
+    domain: Domain, return_path_domain: str, *, records: Records, resolver: Resolver
+) -> Domain:
+    try:
+        target = await resolver.cname(own_return_path(domain.name))
+    except LookupFailed:
+        return domain
+    own = (target or "").lower() == return_path_domain.lower()
+    if own is domain.own_return_path:
+        return domain
+    changed = await Domains(records).mark_return_path(domain, own=own)
+    if changed is None:
+        raise NotFound(f"there is no domain {domain.name}")
+    return changed
 
 
 def explain_missing(domain: Domain, found: Sequence[str]) -> str:

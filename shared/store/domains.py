@@ -80,14 +80,29 @@ class Domains:
         item = await self._records.update(Update(_key(domain), set=attributes, when=[Exists()]))
         return None if item is None else _from_item(item)
 
-    async def save_check(self, domain: Domain, check: DNSCheck | None, due: datetime | None) -> Domain | None:
+    async def mark_return_path(self, domain: Domain, *, own: bool) -> Domain | None:
+        """Note whether the domain's own return path leads to us; None if the domain is gone."""
+        item = await self._records.update(Update(_key(domain), set={"own_return_path": own}, when=[Exists()]))
+        return None if item is None else _from_item(item)
+
+    async def save_check(
+        self,
+        domain: Domain,
+        check: DNSCheck | None,
+        due: datetime | None,
+        *,
+        own_return_path: bool | None = None,
+    ) -> Domain | None:
         """Store a new check, if there is one, and when the next is due; return the domain as it is now.
 
+        ``own_return_path`` as ``mark_return_path`` has it; None: not known, so unchanged.
         None if it is gone, or somebody else stored a check since it was read.
         """
         attributes: Item = {"check_due": to_ms_or_zero(due)}
         if check is not None:
             attributes |= {"dns": _check_value(check), "dns_at": to_ms(check.at), "dns_told": check.told}
+        if own_return_path is not None:
+            attributes["own_return_path"] = own_return_path
         # The token tells it from one of the same name that was added after this was removed.
         when: list[Condition] = [Exists(), Equals("verification_token", domain.verification_token)]
         if domain.check is not None:
@@ -149,6 +164,7 @@ def _to_item(domain: Domain) -> Item:
         "created_at": to_ms(domain.created_at),
         "verified_at": to_ms_or_zero(domain.verified_at),
         "trusted": domain.trusted,
+        "own_return_path": domain.own_return_path,
         "check_due": to_ms_or_zero(domain.check_due),
     }
 
@@ -163,6 +179,7 @@ def _from_item(item: Item) -> Domain:
         created_at=moment(item, "created_at"),
         verified_at=moment_or_none(item, "verified_at"),
         trusted=flag(item, "trusted"),
+        own_return_path=flag(item, "own_return_path"),
         check=_check(item),
         check_due=moment_or_none(item, "check_due"),
     )

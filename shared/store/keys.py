@@ -9,6 +9,7 @@
 | organization in the list of all | ``organizations`` | id |
 | permalink, unique | ``permalink#{kind}#{permalink}`` | ``-`` |
 | server | ``server#{id}`` | ``server`` |
+| token of a server, unique | ``server-token#{token}`` | ``-`` |
 | server of an organization | ``organization#{id}#servers`` | server id |
 | domain | ``domain#{name}`` | ``s#{server}`` or ``o#{organization}`` |
 | domain of an owner | ``server#{id}`` or ``organization#{id}`` | ``domain#{name}`` |
@@ -104,6 +105,11 @@ def permalink_key(kind: str, permalink: str) -> Key:
 def server_key(server_id: int) -> Key:
     """Return where a server lies."""
     return Key(f"server#{server_id}", "server")
+
+
+def server_token_key(token: str) -> Key:
+    """Return where the owner of a server's token is named."""
+    return Key(f"server-token#{token}", "-")
 
 
 def server_listing_key(organization_id: int, server_id: int) -> Key:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from shared.domain.ids import MAX_MESSAGE_ID, MessageId
-from shared.domain.message import Delivery, Direction, Message
+from shared.domain.message import Delivery, Direction, Message, Status
 from shared.domain.moments import to_ms
 from shared.domain.tenancy import Server
 from shared.ports import Absent, Equals, Item, Key, LessThan, Put, Records, Update
@@ -27,13 +27,16 @@ class Messages:
     def __init__(self, records: Records) -> None:
         self._records = records
 
-    async def add(self, server: Server, message: Message, *, expires_at: datetime) -> bool:
-        """Store a new message; False if its id is taken by another one.
+    async def add(
+        self, server: Server, message: Message, *, expires_at: datetime, rows: Sequence[Delivery] = ()
+    ) -> bool:
+        """Store a new message, with delivery rows if it has some already; False if its id is taken by another one.
 
         Twice: True, and nothing changes, because the token is the same.
         """
         key = message_key(server, message.direction, message.id)
-        if await self._records.put(Put(key, message_item(message), expires_at, when=(Absent(),))):
+        item = {**message_item(message), **_appended(message, rows)}
+        if await self._records.put(Put(key, item, expires_at, when=(Absent(),))):
             return True
         there = await self._records.get(key)
         return there is not None and there["token"] == message.token
@@ -96,6 +99,15 @@ class Messages:
         update = Update(self._key(server, message), set=written, remove=left_out, when=_still_claimed(message))
         item = await self._records.update(update)
         return message_of(item) if item else None
+
+    async def mark_bounced(self, server: Server, message_id: MessageId) -> bool:
+        """Note that a sent message came back; False if it is not one that was sent.  Twice: False."""
+        update = Update(
+            message_key(server, Direction.OUTGOING, message_id),
+            set={"status": Status.BOUNCED.value},
+            when=(Equals("status", Status.SENT.value),),
+        )
+        return await self._records.update(update) is not None
 
     async def leave_hold(
         self, server: Server, message: Message, changes: Item, rows: Sequence[Delivery] = ()

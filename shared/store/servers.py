@@ -1,4 +1,4 @@
-"""Servers in the records: the item, its place in the organization's list, its unique permalink."""
+"""Servers in the records: the item, its place in the organization's list, its unique permalink and token."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -9,16 +9,17 @@ from shared.domain.names import Kind
 from shared.domain.tenancy import Mode, Server, Shards
 from shared.ports import Absent, Delete, Exists, Item, Put, Records, Update, Value, Write
 from shared.store.items import flag, moment, moment_or_none, number, rows, text
-from shared.store.keys import organization_key, permalink_key, server_key, server_listing_key
+from shared.store.keys import organization_key, permalink_key, server_key, server_listing_key, server_token_key
 from shared.store.suspended import suspended_delete, suspended_put
 
 
 def server_puts(server: Server) -> Sequence[Write]:
-    """Return the writes that make a server; as one group, they hold only if id and permalink are free."""
+    """Return the writes that make a server; as one group, they hold only if id, permalink and token are free."""
     return (
         Put(server_key(server.id), _to_item(server), when=[Absent()]),
         Put(server_listing_key(server.organization_id, server.id), {"id": server.id}),
         Put(permalink_key(Kind.SERVER, server.permalink), {"id": server.id}, when=[Absent()]),
+        Put(server_token_key(server.token), {"id": server.id}, when=[Absent()]),
     )
 
 
@@ -29,7 +30,7 @@ class Servers:
         self._records = records
 
     async def add(self, server: Server) -> bool:
-        """Store a new server; False if its id or permalink is taken or its organization is gone."""
+        """Store a new server; False if its id, permalink or token is taken or its organization is gone."""
         owner = Update(organization_key(server.organization_id), set={"id": server.organization_id}, when=[Exists()])
         return await self._records.atomically([*server_puts(server), owner])
 
@@ -41,6 +42,11 @@ class Servers:
     async def by_permalink(self, permalink: str) -> Server | None:
         """Return the server with that permalink, or None."""
         owner = await self._records.get(permalink_key(Kind.SERVER, permalink))
+        return None if owner is None else await self.get(ServerId(number(owner, "id")))
+
+    async def by_token(self, token: str) -> Server | None:
+        """Return the server with that token, in whatever case, or None."""
+        owner = await self._records.get(server_token_key(token.lower()))
         return None if owner is None else await self.get(ServerId(number(owner, "id")))
 
     async def page(
@@ -95,6 +101,7 @@ class Servers:
                 Delete(server_key(server.id)),
                 Delete(server_listing_key(server.organization_id, server.id)),
                 Delete(permalink_key(Kind.SERVER, server.permalink)),
+                Delete(server_token_key(server.token)),
                 suspended_delete(server.id),
             ]
         )

@@ -53,7 +53,7 @@ class Authentication:
 
     def __init__(self, resolver: Resolver, authserv_id: str, *, budget_s: float = BUDGET_S) -> None:
         self._resolver = resolver
-        self._authserv_id = authserv_id
+        self.authserv_id = authserv_id
         self._budget_s = budget_s
         # Threads of its own: mail whose look-ups are slow on purpose must not take those that sign and parse.
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="authentication")
@@ -72,8 +72,8 @@ class Authentication:
             MalformedMessage: the head cannot be split.
         """
         results = await self.check(raw, envelope)
-        clean = without_forged(raw, split_head(raw), self._authserv_id)
-        return results.to_field(self._authserv_id) + clean, results
+        clean = without_forged(raw, split_head(raw), self.authserv_id)
+        return results.to_field(self.authserv_id) + clean, results
 
 
 def _check(raw: bytes, envelope: Envelope, lookups: Lookups) -> Results:

@@ -90,13 +90,20 @@ class Results:
     dmarc: DMARCResult = field(default_factory=lambda: DMARCResult(Verdict.NONE))
     arc: ARCResult = field(default_factory=lambda: ARCResult(Verdict.NONE))
 
+    def to_text(self, authserv_id: str) -> str:
+        """Return the value of the Authentication-Results field (RFC 8601 §2.2) on one line."""
+        return "; ".join([authserv_id, *self._lines()])
+
     def to_field(self, authserv_id: str) -> bytes:
         """Return the Authentication-Results field with its CRLF (RFC 8601 §2.2)."""
+        text = ";\r\n ".join(self._lines())
+        return FIELD + b": " + authserv_id.encode("ascii", "replace") + b";\r\n " + text.encode("utf-8") + b"\r\n"
+
+    def _lines(self) -> Sequence[str]:
         lines = [_spf(self.spf), *map(_dkim, self.dkim), _dmarc(self.dmarc), _arc(self.arc)]
         if not self.dkim:
             lines.insert(1, "dkim=none")
-        text = ";\r\n ".join(line for line in lines if line)
-        return FIELD + b": " + authserv_id.encode("ascii", "replace") + b";\r\n " + text.encode("utf-8") + b"\r\n"
+        return [line for line in lines if line]
 
 
 def without_forged(raw: bytes, head: Head, authserv_id: str) -> bytes:

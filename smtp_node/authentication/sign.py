@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from shared.domain.headers import check_bytes, split_head
-from smtp_node.authentication.canonical import relaxed_body, relaxed_header
+from smtp_node.authentication.canonical import relaxed_blocks, relaxed_header
 from smtp_node.authentication.keys import SigningKey
 
 ALWAYS_SIGNED = (
@@ -72,7 +72,10 @@ def sign(raw: bytes, keys: Sequence[SigningKey], *, at: datetime) -> bytes:
         return b""
     check_bytes(raw)
     head = split_head(raw)
-    body_hash = base64.b64encode(hashlib.sha256(relaxed_body(raw[head.body_at :])).digest())
+    digest = hashlib.sha256()
+    for block in relaxed_blocks(raw, head.body_at):
+        digest.update(block)
+    body_hash = base64.b64encode(digest.digest())
     values: dict[bytes, list[bytes]] = defaultdict(list)
     for each in head.fields:
         values[each.key].append(each.raw[len(each.key) + 1 :])

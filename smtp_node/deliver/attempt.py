@@ -8,7 +8,8 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import partial
 
 from shared.domain.addresses import domain_of
@@ -16,20 +17,21 @@ from shared.domain.errors import InvalidValue, MalformedMessage, StorageUnavaila
 from shared.domain.holding import hold_reason
 from shared.domain.job import Job, ToHost, ToMX
 from shared.domain.message import Direction, Evidence, Message
-from shared.domain.outcome import HardFail, Held, Outcome, SoftFail
+from shared.domain.outcome import HardFail, Held, Outcome, Postponed, SoftFail
 from shared.domain.simulator import LATER, simulate
-from shared.domain.tenancy import Domain, Server
+from shared.domain.tenancy import Domain
 from shared.domain.tracking import base_url, tracking_of
 from shared.flow.claim import Claimed
 from shared.flow.settle import Settling
 from shared.flow.token_keys import TokenSource
 from shared.ports import Clock, Outgoing
+from shared.room import Room
 from shared.settings import SmartHost
 from shared.store.directory import Directory
 from shared.store.suppressions import Suppressions
-from shared.tokens import Named
+from shared.tokens import Named, Tokens
 from smtp_node.authentication.keys import SigningKeys
-from smtp_node.deliver.compose import compose, return_path
+from smtp_node.deliver.compose import Composed, compose, return_path
 from smtp_node.deliver.send import Plan, Sender
 from smtp_node.deliver.tracking.rewrite import Marking
 
@@ -46,8 +48,26 @@ OWN_FAULT = "4.3.0"
 OFF_LOOP_BYTES = 262_144
 """Larger messages are signed in a thread: 20 MB take an eighth of a second."""
 
+NO_ROOM = "Too many large messages were being delivered at once."
+LARGE_BYTES = OFF_LOOP_BYTES
+"""Larger messages need room; the others never wait."""
+
+ROOM_BYTES = 128 * 1024 * 1024
+"""Of all large messages that a node has in memory.  While links are rewritten one is there twice."""
+
+ROOM_WAIT_S = 5.0
+MOST_IN_LINE = 8
+"""Who waits has a turn at its destination, so few do, and not for long: the others are postponed."""
+
+NO_ROOM_WAIT = timedelta(seconds=10)
+
 MARKED_OFF_LOOP_BYTES = 65_536
 """The same for messages with tracked links, which take longer."""
+
+
+def room_for_bodies() -> Room:
+    """Return the room of one node for large messages."""
+    return Room(ROOM_BYTES, wait_s=ROOM_WAIT_S, most_waiting=MOST_IN_LINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +84,7 @@ class Attempts:
         rng: chooses the source address.
         sources: (source address, EHLO name) pairs of this node; empty: the system chooses.
         smart_hosts: relay by IP pool.
+        room: for large messages.
     """
 
     settling: Settling
@@ -75,6 +96,7 @@ class Attempts:
     rng: random.Random
     sources: Sequence[tuple[str, str]]
     smart_hosts: Mapping[str, SmartHost]
+    room: Room = field(default_factory=room_for_bodies)
 
     async def make(self, claimed: Claimed, job: Job, *, pool: str, still_ours: Callable[[], bool]) -> Outcome:
         """Make the attempt and return what became of it.
@@ -102,19 +124,38 @@ class Attempts:
         reason = hold_reason(message, tenant, credential, domain, suppression)
         if reason is not None or domain is None:
             return Held(reason or "")
-        body = await self.settling.stores.bodies.get(message.body_key)
-        if body is None:
-            return HardFail(BODY_GONE)
+        if message.size_bytes <= LARGE_BYTES:
+            return await self._carry_out(claimed, job, domain, pool, still_ours)
+        owner = str(message.server_id)
+        if not await self.room.enter(owner, message.size_bytes):
+            wait = NO_ROOM_WAIT * (1 + self.rng.random()) / self.settling.settings.time_factor
+            return Postponed(self.clock() + wait, NO_ROOM)
         try:
-            raw = await self._compose(claimed, domain, body)
+            return await self._carry_out(claimed, job, domain, pool, still_ours)
+        finally:
+            self.room.leave(owner, message.size_bytes)
+
+    async def _carry_out(
+        self, claimed: Claimed, job: Job, domain: Domain, pool: str, still_ours: Callable[[], bool]
+    ) -> Outcome:
+        message = claimed.message
+        tokens = await self._tokens(message)
+        token = tokens.return_path(Named(message.server_id, message.id)) if tokens else ""
+        try:
+            composed = await self._compose(claimed, domain, tokens, token)
         except MalformedMessage as exc:
             return HardFail(f"The message cannot be signed: {exc}.")
         except InvalidValue:
             log.exception("signing_key_unusable", extra={"domain": domain.name, "server_id": message.server_id})
             return SoftFail(KEY_UNUSABLE, evidence=Evidence(enhanced_code=OWN_FAULT))
+        if composed is None:
+            return HardFail(BODY_GONE)
         if message.test_mode:
             return await self._simulate(claimed)
-        return await self.sender.send(self._plan(claimed, job, pool, raw), still_ours=still_ours)
+        mail_from = return_path(
+            message, claimed.tenant.server, domain, token, shared_domain=self.settling.settings.return_path_domain
+        )
+        return await self.sender.send(self._plan(claimed, job, pool, composed, mail_from), still_ours=still_ours)
 
     async def _simulate(self, claimed: Claimed) -> Outcome:
         """Make up what would become of the message: nothing leaves this machine."""
@@ -126,8 +167,12 @@ class Attempts:
             await self.settling.stores.events.send(following)
         return made.outcome
 
-    async def _compose(self, claimed: Claimed, domain: Domain, body: bytes) -> bytes:
-        marking = await self._marking(claimed.message, claimed.tenant.server)
+    async def _compose(self, claimed: Claimed, domain: Domain, tokens: Tokens | None, token: str) -> Composed | None:
+        """Return what goes on the wire; None if the body is gone."""
+        body = await self.settling.stores.bodies.get(claimed.message.body_key)
+        if body is None:
+            return None
+        marking = await self._marking(claimed, tokens)
         work = partial(
             compose,
             claimed.message,
@@ -135,17 +180,28 @@ class Attempts:
             body,
             self.keys.of(domain),
             marking=marking,
+            report_token=token,
             hostname=self.settling.settings.hostname,
             at=self.clock(),
         )
         most = MARKED_OFF_LOOP_BYTES if marking else OFF_LOOP_BYTES
         return await asyncio.to_thread(work) if len(body) > most else work()
 
-    async def _marking(self, message: Message, server: Server) -> Marking | None:
-        """Return how the message is tracked; None if it is not, or if it cannot be: mail never waits for that."""
+    async def _tokens(self, message: Message) -> Tokens | None:
+        """Return what signs tokens; None if that cannot be had now: mail never waits for it."""
         if message.bounce or message.direction is Direction.INCOMING:
             return None  # machines read bounces, and what comes in is somebody else's mail
-        settings = self.settling.settings
+        try:
+            return await self.tokens.tokens()
+        except (InvalidValue, StorageUnavailable):
+            log.exception("tokens_unavailable", extra={"message_id": message.id, "server_id": message.server_id})
+            return None
+
+    async def _marking(self, claimed: Claimed, tokens: Tokens | None) -> Marking | None:
+        """Return how the message is tracked; None if it is not."""
+        if tokens is None:
+            return None
+        message, server, settings = claimed.message, claimed.tenant.server, self.settling.settings
         tracking = tracking_of(
             await self.directory.tracking(server),
             sending_domain=message.domain,
@@ -155,27 +211,22 @@ class Attempts:
         )
         if not tracking:
             return None
-        try:
-            tokens = await self.tokens.tokens()
-        except (InvalidValue, StorageUnavailable):
-            log.exception("tracking_unavailable", extra={"message_id": message.id, "server_id": server.id})
-            return None
         named = Named(message.server_id, message.id)
         return Marking(tracking, base_url(tracking.host, settings.public_url), tokens, named)
 
-    def _plan(self, claimed: Claimed, job: Job, pool: str, raw: bytes) -> Plan:
-        message, server = claimed.message, claimed.tenant.server
-        settings = self.settling.settings
+    def _plan(self, claimed: Claimed, job: Job, pool: str, composed: Composed, mail_from: str) -> Plan:
+        message = claimed.message
         source, ehlo = self._source(job)
         # The message decides: two accepts that drew the same id in the same millisecond leave a job
         # with the domain of a message that got another id.
         target = ToMX(domain_of(message.rcpt_to)) if isinstance(job.target, ToMX) else job.target
         return Plan(
-            mail_from=return_path(message, server, domain=settings.return_path_domain),
+            mail_from=mail_from,
             rcpt_to=message.rcpt_to,
-            raw=raw,
+            raw=composed.raw,
             target=target,
             ehlo=ehlo,
+            added=composed.added,
             source_address=source or None,
             smart_host=self.smart_host(pool),
         )

@@ -7,12 +7,25 @@ was accepted is what arrives.
 from collections.abc import Sequence
 from datetime import datetime
 from email.utils import format_datetime
+from typing import NamedTuple
 
+from shared.domain.bounce.originals import REPORT_HEADER
+from shared.domain.dns_records import own_return_path
 from shared.domain.message import Message, Via
-from shared.domain.tenancy import Server
+from shared.domain.tenancy import Domain, Server
 from smtp_node.authentication.keys import SigningKey
 from smtp_node.authentication.sign import sign
 from smtp_node.deliver.tracking.rewrite import Marking, rewritten
+
+
+class Composed(NamedTuple):
+    """What goes on the wire, in two pieces: a large message is not copied to have fields put before it."""
+
+    added: bytes
+    """Fields: signatures, Received, the message's token."""
+
+    raw: bytes
+    """The stored message; the very same bytes if no link is tracked."""
 
 
 def compose(
@@ -22,9 +35,10 @@ def compose(
     keys: Sequence[SigningKey],
     *,
     marking: Marking | None,
+    report_token: str,
     hostname: str,
     at: datetime,
-) -> bytes:
+) -> Composed:
     """Return the complete message for one recipient, signed with every key.
 
     Args:
@@ -33,11 +47,15 @@ def compose(
         body: the stored message, CRLF line ends.
         keys: of the domain that authorised the sender.
         marking: how links and opens are tracked; None if they are not.
+        report_token: names message and recipient to whoever reports it; empty for none.
         hostname: of this installation, for Received.
         at: time of the signature.
     """
-    raw = b"X-Postal-MsgID: %s\r\n" % message.token.encode() + rewritten(body, marking)
-    return sign(raw, keys, at=at) + received_field(message, server, hostname=hostname) + raw
+    raw = rewritten(body, marking)
+    ids = b"X-Postal-MsgID: %s\r\n" % message.token.encode()
+    if report_token:
+        ids += REPORT_HEADER + b": %s\r\n" % report_token.encode()
+    return Composed(sign(raw, keys, at=at) + received_field(message, server, hostname=hostname) + ids, raw)
 
 
 def received_field(message: Message, server: Server, *, hostname: str) -> bytes:
@@ -63,10 +81,17 @@ def _harmless(word: str) -> str:
     return "".join(char for char in word if char.isascii() and (char.isalnum() or char in ".:-_"))[:255]
 
 
-def return_path(message: Message, server: Server, *, domain: str) -> str:
+def return_path(message: Message, server: Server, domain: Domain, token: str, *, shared_domain: str) -> str:
     """Return the envelope sender, where bounces come back; empty for a null sender.
 
-    As Postal's: the server's token at the return-path domain
-    (app/senders/smtp_sender.rb, mail_from).
+    Args:
+        message: whose sender.
+        server: its server, whose token stands in (as in Postal, app/senders/smtp_sender.rb) where there is no other.
+        domain: which signs the message; under its own return path SPF counts for DMARC (RFC 7489 §3.1.2).
+        token: names message and recipient; empty if the keys could not be read.
+        shared_domain: the installation's return-path domain.
     """
-    return "" if message.bounce else f"{server.token}@{domain}"
+    if message.bounce:
+        return ""
+    host = own_return_path(domain.name) if domain.own_return_path else shared_domain
+    return f"{token or server.token}@{host}"

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from shared.domain.addresses import domain_name
 from shared.domain.errors import InvalidValue
+from shared.domain.headers import has_crlf_only
 
 MAX_ADDRESS_BYTES = 512
 BLOCK_BYTES = 64 * 1024
@@ -27,11 +28,13 @@ class Letter:
 
     rcpt_to: str
     raw: bytes = field(repr=False)
+    added: bytes = b""
+    """ASCII fields that go before ``raw``, each with its CRLF."""
 
     @property
     def size_bytes(self) -> int:
         """Octets of the message with its final CRLF, before dot-stuffing (RFC 1870 §5)."""
-        return len(self.raw) if self.raw.endswith(b"\r\n") else len(self.raw) + 2
+        return len(self.added) + len(self.raw) + (0 if self.raw.endswith(b"\r\n") else 2)
 
     @property
     def eight_bit(self) -> bool:
@@ -48,15 +51,22 @@ class Letter:
         """Whether the head holds UTF-8 (RFC 6532) beyond ASCII."""
         if self.raw.isascii():
             return False
-        head = self.raw.partition(b"\r\n\r\n")[0]
+        end = self.raw.find(b"\r\n\r\n")
+        head = self.raw if end < 0 else self.raw[:end]
         try:
             return not head.decode("utf-8").isascii()
         except UnicodeDecodeError:
             return False
 
 
-def letter(mail_from: str, rcpt_to: str, raw: bytes) -> Letter:
+def letter(mail_from: str, rcpt_to: str, raw: bytes, *, added: bytes = b"") -> Letter:
     """Return the letter with both domains as A-labels.
+
+    Args:
+        mail_from: envelope sender; empty for the null sender.
+        rcpt_to: envelope recipient.
+        raw: the message, CRLF line ends.
+        added: fields that go before it; it is not joined with them, because it may be large.
 
     Raises:
         InvalidValue: an address or the body could be read as more than it is.
@@ -64,10 +74,9 @@ def letter(mail_from: str, rcpt_to: str, raw: bytes) -> Letter:
     if not rcpt_to:
         raise InvalidValue("there is no recipient")
     # RFC 5321 §2.3.8: CR and LF only together; a lone one may end the message elsewhere (SMTP smuggling).
-    pairs = raw.count(b"\r\n")
-    if raw.count(b"\n") != pairs or raw.count(b"\r") != pairs:
+    if not (has_crlf_only(raw) and has_crlf_only(added)) or (added and not added.endswith(b"\r\n")):
         raise InvalidValue("the message has line ends other than CRLF")
-    return Letter(wire_address(mail_from) if mail_from else "", wire_address(rcpt_to), raw)
+    return Letter(wire_address(mail_from) if mail_from else "", wire_address(rcpt_to), raw, added)
 
 
 def wire_address(address: str) -> str:
@@ -95,21 +104,22 @@ def wire_address(address: str) -> str:
         return address
 
 
-def wire_blocks(raw: bytes, block_bytes: int = BLOCK_BYTES) -> Iterator[bytes]:
+def wire_blocks(raw: bytes, block_bytes: int = BLOCK_BYTES, *, added: bytes = b"") -> Iterator[bytes]:
     """Yield the bytes to write after 354, dot-stuffed (RFC 5321 §4.5.2); the last block ends with the final dot.
 
-    Nothing else is changed.  In blocks, so that a large message is not copied whole.
+    Nothing else is changed.  In blocks, so that a large message is not copied whole; what
+    is added before it is written with the first.
     """
     start, end = 0, 0
+    block = added
     while end < len(raw):
         start, end = end, min(end + block_bytes, len(raw))
         # A line end is never cut in two: so a block starts a line exactly if it follows a LF.
         if raw[end - 1 : end] == b"\r":
             end += 1
-        block = raw[start:end].replace(b"\r\n.", b"\r\n..")
-        if raw[start : start + 1] == b"." and raw[start - 1 : start] in (b"", b"\n"):
-            block = b"." + block
+        block = raw[start:end] if start else added + raw[:end]
+        starts_line = raw[start - 1 : start] in (b"", b"\n")
+        block = (b"." if starts_line and block.startswith(b".") else b"") + block.replace(b"\r\n.", b"\r\n..")
         if end < len(raw):
             yield block
-    last = block if raw else b""
-    yield last + (b".\r\n" if raw.endswith(b"\r\n") else b"\r\n.\r\n")
+    yield block + (b".\r\n" if (raw or added).endswith(b"\r\n") else b"\r\n.\r\n")

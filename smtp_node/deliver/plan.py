@@ -19,6 +19,9 @@ class Plan:
     raw: bytes = field(repr=False)
     target: Target
     ehlo: str
+    added: bytes = b""
+    """Fields that go before ``raw``."""
+
     source_address: str | None = None
     """Local address to send from; None lets the system choose."""
 

@@ -139,7 +139,10 @@ async def _send_body(
     connection.conversation.note(f"<{letter.size_bytes} bytes>")
     try:
         reply = await connection.protocol.send_body(
-            wire_blocks(letter.raw), block_s=timeouts.block_s, dot_s=timeouts.dot_s, still_ours=still_ours
+            wire_blocks(letter.raw, added=letter.added),
+            block_s=timeouts.block_s,
+            dot_s=timeouts.dot_s,
+            still_ours=still_ours,
         )
     except Broken as exc:
         where = "after the final dot" if exc.after_dot else "within the body"

@@ -2,9 +2,10 @@
 """The commands of a session (RFC 5321 §4.1), from HELO to the reply after the final dot."""
 
 import asyncio
+import logging
 import re
 
-from shared.domain.errors import BadCredentials
+from shared.domain.errors import BadCredentials, Unavailable
 from smtp_node.receive import replies
 from smtp_node.receive.commands import parse_mail, parse_recipient
 from smtp_node.receive.house import House
@@ -16,6 +17,16 @@ from smtp_node.receive.recipients import Denied, decide_recipient
 from smtp_node.receive.replies import Reply
 from smtp_node.receive.session import Session
 from smtp_node.receive.taking import Transaction, take_message
+
+log = logging.getLogger(__name__)
+
+DENIALS = {
+    replies.SUSPENDED: "server-suspended",
+    replies.BAD_SERVER_TOKEN: "invalid-server-token",
+    replies.BAD_ROUTE_TOKEN: "invalid-route-token",
+    replies.ROUTE_REJECTS: "route-rejects",
+}
+"""Postal's names of why a recipient was refused."""
 
 _HELLO = re.compile(r"[!-~]{1,255}\Z")
 
@@ -196,26 +207,30 @@ class Conversation(Session):
             self.client_error("empty-rcpt-to" if address is replies.EMPTY_RECIPIENT else "invalid-rcpt-to")
             self.say(address)
             return
-        decision = decide_recipient(door=self.door, grant=transaction.grant)
+        try:
+            inward = await self.house.inside.find_inward(address) if self.door is Door.SMTP else None
+        except Unavailable as error:
+            log.exception("recipient_not_looked_up", extra={"trace_id": self.trace_id})
+            self.say(replies.reply_to(error))
+            return
+        decision = decide_recipient(door=self.door, grant=transaction.grant, inward=inward)
         if isinstance(decision, Denied):
-            suspended = decision.reply is replies.SUSPENDED
-            self.client_error("server-suspended" if suspended else "authentication-required")
+            self.client_error(DENIALS.get(decision.reply, "authentication-required"))
             self.say(decision.reply)
-        elif address not in transaction.recipients and len(transaction.recipients) >= self.limits.max_recipients:
+            return
+        reply = transaction.add(address, decision, self.limits)
+        if reply is not replies.RECIPIENT_OK:
             transaction.overshoot += 1
             # Postfix smtpd_recipient_overshoot_limit: some clients name all before they look.
             self.errors += transaction.overshoot > self.limits.recipient_overshoot
-            self.say(replies.TOO_MANY_RECIPIENTS)
-        else:
-            transaction.recipients[address] = decision
-            self.say(replies.RECIPIENT_OK)
+        self.say(reply)
 
     async def smtp_DATA(self, arg: str) -> None:
         """Take the message and answer for it (RFC 5321 §4.1.1.4)."""
         transaction = self.transaction
         if arg:
             self.say(replies.NO_ARGUMENT_ALLOWED)
-        elif transaction is None or not transaction.recipients:
+        elif transaction is None or not transaction.begun:
             self.client_error("data-out-of-order")
             self.say(replies.RECIPIENT_FIRST)
         else:

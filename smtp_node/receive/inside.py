@@ -1,4 +1,4 @@
-"""What the SMTP door needs from behind it, as five functions.
+"""What the SMTP door needs from behind it, as a handful of functions.
 
 The door knows no store: ``inside`` binds them to the flow, tests to what they
 like to record.
@@ -7,12 +7,21 @@ like to record.
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
+from shared.domain.incoming import Incoming, InwardRefusal
+from shared.domain.message import Message, Origin
 from shared.domain.submission import Accepted, Submission
 from shared.domain.tenancy import Credential, CredentialType, Tenant
 from shared.flow.accept import Acceptance, accept
 from shared.flow.authenticate import authenticate, authenticate_network
+from shared.flow.find_inward import Finding, Inward, find_inward
+from shared.flow.keep_incoming import Receiving
+from shared.flow.take_incoming import take_incoming
+from shared.flow.token_keys import TokenSource
 from shared.network import Resolver
 from shared.ports import Clock
+from shared.store.routes import Routes
+from shared.store.servers import Servers
+from smtp_node.authentication.inbound import Authentication, Envelope
 from smtp_node.receive.names import ReverseNames
 
 
@@ -43,10 +52,26 @@ class Inside:
     reverse_name: Callable[[str], Awaitable[str]]
     """The name of an address in the DNS, or an empty string; never waits long."""
 
+    find_inward: Callable[[str], Awaitable[Inward | InwardRefusal | None]]
+    """What a checked address is to us (shared/flow/find_inward.py)."""
 
-def inside(using: Acceptance, *, clock: Clock, resolver: Resolver) -> Inside:
+    authenticate: Callable[[bytes, str, Origin], Awaitable[tuple[bytes, str]]]
+    """The mail with Authentication-Results on top, and what they say; raises MalformedMessage."""
+
+    take_in: Callable[[Incoming], Awaitable[Message | None]]
+    """Take responsibility for a mail to an address of ours (shared/flow/take_incoming.py)."""
+
+    clock: Clock
+
+
+def inside(
+    using: Acceptance, *, tokens: TokenSource, authentication: Authentication, clock: Clock, resolver: Resolver
+) -> Inside:
     """Return the door's way into the real flow."""
     directory = using.directory
+    records = using.stores.records
+    finding = Finding(using.settings, directory, Servers(records), Routes(records), tokens)
+    receiving = Receiving.beside(using, tokens)
 
     async def by_key(key: str) -> Grant:
         return Grant(*await authenticate(CredentialType.SMTP, key, directory=directory, now=clock()))
@@ -64,4 +89,24 @@ def inside(using: Acceptance, *, clock: Clock, resolver: Resolver) -> Inside:
     async def accept_now(submission: Submission) -> Accepted:
         return await accept(submission, using=using, now=clock())
 
-    return Inside(by_key, by_network, current, accept_now, ReverseNames(resolver).of)
+    async def find(address: str) -> Inward | InwardRefusal | None:
+        return await find_inward(address, using=finding)
+
+    async def authenticate_mail(raw: bytes, mail_from: str, origin: Origin) -> tuple[bytes, str]:
+        stated, results = await authentication.stated(raw, Envelope(origin.address, origin.helo, mail_from))
+        return stated, results.to_text(authentication.authserv_id)
+
+    async def take_in(incoming: Incoming) -> Message | None:
+        return await take_incoming(incoming, using=receiving, now=clock())
+
+    return Inside(
+        by_key=by_key,
+        by_network=by_network,
+        current=current,
+        accept=accept_now,
+        reverse_name=ReverseNames(resolver).of,
+        find_inward=find,
+        authenticate=authenticate_mail,
+        take_in=take_in,
+        clock=clock,
+    )

@@ -42,6 +42,9 @@ class ReceiveLimits:
     """Offer AUTH without TLS to clients on this machine."""
 
     max_recipients: int = MAX_RECIPIENTS
+    max_inward_recipients: int = 100
+    """Of them at addresses of ours: each is a message of its own (RFC 5321 §4.5.3.1.8 asks for 100)."""
+
     recipient_overshoot: int = 1000
     """Refused recipients above the limit before they count as errors."""
 

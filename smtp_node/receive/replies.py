@@ -83,12 +83,17 @@ AUTH_PROTOCOL_ERROR = Reply(535, "5.7.8", "Authenticated failed - protocol error
 BAD_CREDENTIAL = Reply(535, "5.7.8", "Invalid credential")
 AUTHENTICATION_REQUIRED = Reply(530, "5.7.0", "Authentication required")
 RELAYING_DENIED = Reply(550, "5.7.1", "Relaying denied")
+BAD_SERVER_TOKEN = Reply(550, "5.1.1", "Invalid server token")
+BAD_ROUTE_TOKEN = Reply(550, "5.1.1", "Invalid route token")
+ROUTE_REJECTS = Reply(550, "5.7.1", "Route does not accept incoming messages")
+IN_ANOTHER_MESSAGE = Reply(452, "4.5.3", "Recipients here and elsewhere need a message each")
 SUSPENDED = Reply(535, "5.7.1", "Mail server has been suspended")
 
 # --- The message itself
 BAD_LINE_ENDS = Reply(550, "5.6.0", "Message has NUL bytes or invalid line ends, lines must end with CRLF")
 TEXT_LINE_TOO_LONG = Reply(554, "5.6.0", "Message has a line that is too long")
 LOOP_DETECTED = Reply(550, "5.4.6", "Loop detected")
+NO_REPORT = Reply(550, "5.6.0", "This address takes reports only")
 NO_ROOM = Reply(452, "4.3.1", "Too much mail at the moment, please try again")
 
 # --- The end of a session; RFC 5321 §3.8: 421 may come at any time

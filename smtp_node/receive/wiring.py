@@ -1,10 +1,15 @@
 """Builds the SMTP door of this node."""
 
+import os
+
 from shared.adapters.clock import utc_now
 from shared.adapters.dns import DNSResolver
 from shared.adapters.randomness import PooledRandom
+from shared.adapters.token_keys import open_token_keys
 from shared.flow.accept import Acceptance
+from shared.flow.token_keys import TokenSource
 from shared.settings import Settings
+from smtp_node.authentication.inbound import Authentication
 from smtp_node.receive.inside import inside
 from smtp_node.receive.limits import ReceiveLimits
 from smtp_node.receive.metering import Meter
@@ -24,9 +29,16 @@ def build_service(settings: Settings, *, meter: Meter | None = None) -> ReceiveS
 
     rng = PooledRandom()
     using = Acceptance.over(open_stores(settings, caller="receive"), settings, clock=utc_now, rng=rng)
+    resolver = DNSResolver(settings.dns_servers)
     return ReceiveService(
         ReceiveLimits.of(settings),
-        inside(using, clock=utc_now, resolver=DNSResolver(settings.dns_servers)),
+        inside(
+            using,
+            tokens=TokenSource(open_token_keys(settings, caller="receive"), clock=utc_now, random_bytes=os.urandom),
+            authentication=Authentication(resolver, settings.hostname),
+            clock=utc_now,
+            resolver=resolver,
+        ),
         tls=tls_contexts(settings),
         rng=rng,
         meter=meter,

@@ -4,7 +4,8 @@ Rules (IAM user guide, "Policy evaluation logic" and "IAM JSON policy elements")
 what no statement allows is denied; a statement that denies wins; ``*`` stands for
 any characters, ``:`` and ``/`` included, and ``?`` for one; actions compare
 without regard to case, resources with; all conditions must hold, each for any of
-its values; a condition on a key that the request does not have does not hold.
+its values; a condition on a key that the request does not have does not hold, except
+with ``ForAllValues``.
 
 What the template does not use (NotAction, NotResource, principals, other operators)
 is refused loudly: a proof must not rest on a guess.
@@ -28,7 +29,7 @@ class Request:
     """The ARN."""
 
     context: Mapping[str, str] = field(default_factory=dict, hash=False)
-    """Condition keys, such as ``aws:SecureTransport``."""
+    """Condition keys, such as ``aws:SecureTransport``; of those with several values we only meet one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +121,21 @@ def _alike(values: Sequence[str], given: str) -> bool:
     return any(_like(value, given) for value in values)
 
 
-OPERATORS = {"Bool": _boolean, "StringEquals": _equal, "StringLike": _alike, "ArnLike": _alike}
+FOR_ALL = "ForAllValues:"
+
+OPERATORS = {
+    "Bool": _boolean,
+    "StringEquals": _equal,
+    "StringLike": _alike,
+    "ArnLike": _alike,
+    f"{FOR_ALL}StringEquals": _equal,
+}
 
 
 def _holds(operator: str, values: Sequence[str], given: str | None) -> bool:
-    return given is not None and OPERATORS[operator](values, given)
+    if given is None:
+        return operator.startswith(FOR_ALL)
+    return OPERATORS[operator](values, given)
 
 
 def _listed(value: str | Sequence[str]) -> tuple[str, ...]:

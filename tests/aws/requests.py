@@ -4,16 +4,25 @@ Actions are those of the service authorization reference: a batch needs the
 permission of the single call, a transaction those of its writes.
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from tests.aws.calls import Call
 from tests.aws.iam import Request
 from tests.aws.template import ACCOUNT, REGION, Names, resources
 
+STACK = "edgepost-test"
+"""The tracking functions know no other name of theirs than Lambda's."""
+
 WHO = {
     "api": "api",
     "events": "events",
+    "webhooks": "webhooks",
     "scheduled": "scheduled",
+    f"{STACK}-pixel": "pixel",
+    f"{STACK}-redirect": "redirect",
+    f"{STACK}-unsubscribe": "unsubscribe",
     "receive": "node",
     "deliver": "node",
     "node": "node",
@@ -42,8 +51,9 @@ def requests_of(call: Call) -> Iterator[Request]:
         yield from _writes(call)
         return
     action = _action(call)
+    context = {"dynamodb:LeadingKeys": _partition(call.json)} if action == "dynamodb:Query" else {}
     for name in call.resources:
-        yield Request(action, ARNS[call.service].format(name))
+        yield Request(action, ARNS[call.service].format(name), context)
         if call.service == "s3" and call.status == 404:
             # Only who may list the bucket is told so; others get 403 (S3 API reference, GetObject).
             yield Request("s3:ListBucket", ARNS["s3"].format(name.partition("/")[0]))
@@ -53,6 +63,13 @@ def _writes(call: Call) -> Iterator[Request]:
     for item in call.json["TransactItems"]:
         for kind, write in item.items():
             yield Request(f"dynamodb:{WRITES[kind]}", ARNS["dynamodb"].format(write["TableName"]))
+
+
+def _partition(query: Mapping[str, Any]) -> str:
+    """Return the partition key that a Query asks for (IAM's dynamodb:LeadingKeys)."""
+    values = query["ExpressionAttributeValues"]
+    (placeholder,) = set(re.findall(r" = (:\w+)", query["KeyConditionExpression"]))
+    return str(values[placeholder]["S"])
 
 
 def _action(call: Call) -> str:
@@ -76,7 +93,7 @@ def made_by_lambda(who: str, names: Names) -> Iterator[Request]:
     stream = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{group['LogGroupName']}:log-stream:2026/11/27"
     for action in ("logs:CreateLogStream", "logs:PutLogEvents"):
         yield Request(action, stream)
-    for event in properties["Events"].values():
+    for event in properties.get("Events", {}).values():
         if event["Type"] == "SQS":
             for action in ("sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"):
                 yield Request(action, names.resolve(event["Properties"]["Queue"]))

@@ -63,6 +63,14 @@ class TestIsAllowed:
         for wrong in ({**good, "aws:SecureTransport": "false"}, {**good, "aws:userid": "X"}, {}):
             assert not is_allowed(Request("dynamodb:GetItem", TABLE, wrong), [guarded])
 
+    def test_for_all_values_binds_what_the_request_has(self) -> None:
+        """Such as the partition of a query; a request that has no such key is not bound by it."""
+        bound = statement(Condition={"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": ["suspended"]}})
+
+        for context, allowed in (({"dynamodb:LeadingKeys": "suspended"}, True), ({"dynamodb:LeadingKeys": "m"}, False)):
+            assert is_allowed(Request("dynamodb:GetItem", TABLE, context), [bound]) is allowed
+        assert is_allowed(Request("dynamodb:GetItem", TABLE), [bound])
+
     @pytest.mark.parametrize(
         "element", [{"NotAction": "s3:*"}, {"Principal": "*"}, {"Condition": {"NumericLessThan": {"a": "1"}}}]
     )

@@ -24,10 +24,20 @@ FUNCTIONS = sorted(
 IN_LAMBDA = {"boto3", "botocore"}
 """What Lambda's Python runtimes bring along."""
 
-ASKING_THE_DNS = {"scheduled", "webhooks"}
-"""One checks sending domains, the other looks up hosts that customers name."""
-
 IN_NO_FUNCTION = {"aiosmtpd", "aiosmtplib", "dkim", "sqlite3", "uvicorn", "typer", "rich"}
+
+ONLY_IN_WEBHOOKS = {"aiohttp", "cryptography"}
+"""It calls hosts that customers name, and signs with opened secrets."""
+
+ASKING_THE_DNS = {"scheduled", "webhooks"}
+"""One checks sending domains, the other looks up customers' hosts."""
+
+ONLY_STANDALONE = {"uvloop"}
+"""Used if it is there (functions/webhooks/wiring.py)."""
+
+TRACKING = ("pixel", "redirect", "unsubscribe")
+TRACKING_FILES, TRACKING_BYTES = 20, 60_000
+"""Of our own, before byte code: all that a cold start fetches and imports."""
 
 
 def modules(function: str) -> set[str]:
@@ -39,11 +49,32 @@ def modules(function: str) -> set[str]:
 class TestModules:
     @pytest.mark.parametrize("function", FUNCTIONS)
     def test_hold_nothing_of_the_standalone_shape(self, function: str) -> None:
-        """A function has no SQLite and no SMTP, and few have a resolver; nor does it need their libraries."""
-        foreign = IN_NO_FUNCTION if function in ASKING_THE_DNS else {*IN_NO_FUNCTION, "dns"}
+        """A function has no SQLite and no SMTP; it needs none of their libraries either."""
+        foreign = set() if function == "webhooks" else set(ONLY_IN_WEBHOOKS)
+        if function not in ASKING_THE_DNS:
+            foreign.add("dns")
 
         assert {each for each in modules(function) if each.startswith("shared.adapters.embedded")} == set()
-        assert PACKAGE["third_party"](PACKAGE["entry_point"](function)) & foreign == set()
+        assert PACKAGE["third_party"](PACKAGE["entry_point"](function)) & (IN_NO_FUNCTION | foreign) == set()
+
+    def test_that_open_secrets_are_in_webhooks_only(self) -> None:
+        """No other function's role may read the master key."""
+        having = {each for each in (*FUNCTIONS, *TRACKING) if "shared.adapters.keyring" in modules(each)}
+
+        assert having == {"webhooks"}
+
+    @pytest.mark.parametrize("function", TRACKING)
+    def test_of_what_mail_leads_to_are_a_handful_of_our_own(self, function: str) -> None:
+        """Nothing from elsewhere, and no other function but the kit that the three share."""
+        found = modules(function)
+        folders = {each.split(".")[1] for each in found if each.startswith("functions.")}
+        files = [PACKAGE["_file"](each, ROOT) for each in found]
+
+        assert PACKAGE["third_party"](PACKAGE["entry_point"](function)) == set()
+        assert folders == {function, "edge"}
+        assert {each for each in found if each.startswith("shared")} == {"shared", "shared.tokens"}
+        assert len(files) <= TRACKING_FILES
+        assert sum(path.stat().st_size for path in files) <= TRACKING_BYTES
 
     @pytest.mark.parametrize("function", FUNCTIONS)
     def test_hold_no_other_function(self, function: str) -> None:
@@ -80,7 +111,7 @@ class TestModules:
         }
         assert PACKAGE["third_party"]("functions.f.entry", tmp_path) == {"pynamodb"}
 
-    @pytest.mark.parametrize("function", FUNCTIONS)
+    @pytest.mark.parametrize("function", [*FUNCTIONS, *TRACKING])
     def test_are_complete(self, function: str, tmp_path: Path) -> None:
         """The copied files are all that Python finds of ours, and the function's modules load from them."""
         PACKAGE["copy_modules"](function, tmp_path)
@@ -122,7 +153,7 @@ class TestRequirements:
     def test_are_exactly_what_is_imported(self, function: str) -> None:
         """One that is missing fails on AWS only; one too many is downloaded at every cold start."""
         homes = packages_distributions()
-        imported = PACKAGE["third_party"](PACKAGE["entry_point"](function)) - IN_LAMBDA
+        imported = PACKAGE["third_party"](PACKAGE["entry_point"](function)) - IN_LAMBDA - ONLY_STANDALONE
         needed = {normal(homes[module][0]) for module in imported}
 
         assert declared(function) == needed

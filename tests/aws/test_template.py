@@ -52,7 +52,7 @@ class TestPortability:
     def test_every_verb_has_an_event_of_its_own(self) -> None:
         """`Method: ANY` answers 403 on MiniStack."""
         for function in resources("AWS::Serverless::Function").values():
-            routes = [each["Properties"] for each in function["Events"].values() if each["Type"] == "Api"]
+            routes = [each["Properties"] for each in function.get("Events", {}).values() if each["Type"] == "Api"]
             assert "ANY" not in {route["Method"].upper() for route in routes}
             if routes:
                 proxied = {route["Method"] for route in routes if route["Path"] == "/{proxy+}"}
@@ -141,7 +141,7 @@ class TestFunctions:
     def test_consumers_report_failed_items(self) -> None:
         """Without it one poisonous event repeats its whole batch."""
         for each in resources("AWS::Serverless::Function").values():
-            for event in each["Events"].values():
+            for event in each.get("Events", {}).values():
                 if event["Type"] == "SQS":
                     assert event["Properties"]["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
 
@@ -149,11 +149,45 @@ class TestFunctions:
         """Else a batch comes back while it is still worked (Lambda developer guide, SQS event sources)."""
         default = template()["Globals"]["Function"]["Timeout"]
         for each in resources("AWS::Serverless::Function").values():
-            for event in each["Events"].values():
+            for event in each.get("Events", {}).values():
                 if event["Type"] == "SQS":
                     queue = resources("AWS::SQS::Queue")[event["Properties"]["Queue"]["Fn::GetAtt"][0]]
                     window = event["Properties"]["MaximumBatchingWindowInSeconds"]
                     assert queue["VisibilityTimeout"] >= 6 * each.get("Timeout", default) + window
+
+
+class TestTracking:
+    CLOSED = ("PixelFunction", "RedirectFunction")
+
+    def test_pixel_and_redirect_are_cloudfronts_alone_behind_it(self) -> None:
+        """Else anybody could say which host and which client it was: its headers count then."""
+        by_proxy = {"Fn::If": ["BehindCloudFront", "AWS_IAM", "NONE"]}
+        found = resources("AWS::Lambda::Permission").values()
+        for name in self.CLOSED:
+            assert resources("AWS::Serverless::Function")[name]["FunctionUrlConfig"] == {"AuthType": by_proxy}
+            own = {each["Action"]: each for each in found if each["FunctionName"] == {"Ref": name}}
+            # Lambda developer guide, "Control access to function URLs"; SAM makes them where AuthType is no condition.
+            assert own.keys() == {"lambda:InvokeFunctionUrl", "lambda:InvokeFunction"}, name
+            assert own["lambda:InvokeFunctionUrl"]["FunctionUrlAuthType"] == by_proxy
+            assert own["lambda:InvokeFunction"]["InvokedViaFunctionUrl"] is True
+            for each in own.values():
+                assert each["Principal"] == {"Fn::If": ["BehindCloudFront", "cloudfront.amazonaws.com", "*"]}
+                assert each["SourceArn"]["Fn::If"][0] == "BehindCloudFront"
+                assert each["SourceArn"]["Fn::If"][1]["Fn::Sub"].startswith(
+                    "arn:${AWS::Partition}:cloudfront::${AWS::AccountId}:"
+                )
+
+    def test_unsubscribing_takes_posts_from_mail_programs(self) -> None:
+        """CloudFront signs a POST only with a hash that they do not send, so this URL stays open."""
+        function = resources("AWS::Serverless::Function")["UnsubscribeFunction"]
+
+        assert function["FunctionUrlConfig"] == {"AuthType": "NONE"}
+
+    def test_uploads_go_after_a_day(self) -> None:
+        """The largest things in the bucket, if nobody sends them."""
+        rules = resources("AWS::S3::Bucket")["BodiesBucket"]["LifecycleConfiguration"]["Rules"]
+
+        assert [each["ExpirationInDays"] for each in rules if each.get("Prefix") == "uploads/"] == [1]
 
 
 class TestData:
@@ -263,6 +297,7 @@ class TestOutputs:
     def test_name_what_a_node_is_configured_with(self) -> None:
         """EDGEPOST_STACK makes nodes and the command line read these names."""
         wanted = {"RecordsTable", "BodiesTable", "BodiesBucket", "EventsQueue", "WorkQueues", "SecretsPath"}
+        wanted |= {"WebhooksQueue"}
 
         assert wanted | {"ApiUrl", "RestApiUrl"} <= template()["Outputs"].keys()
         assert all(each["Description"] for each in template()["Outputs"].values())

@@ -15,8 +15,12 @@ from typing import Protocol
 
 from shared.domain.errors import BadCredentials
 from shared.domain.ids import CredentialId, MessageId, OrganizationId, ServerId
+from shared.domain.incoming import Incoming, InwardRefusal, ReportKind, ToReports, ToReturnPath, ToRoute
+from shared.domain.message import Message, Origin
+from shared.domain.routes import Route, RouteMode
 from shared.domain.submission import Accepted, AcceptedMessage, Submission
 from shared.domain.tenancy import Credential, CredentialType, Mode, Organization, Server, Shards, Tenant
+from shared.flow.find_inward import Inward
 from smtp_node.receive.inside import Grant, Inside
 from smtp_node.receive.limits import Door, ReceiveLimits
 from smtp_node.receive.service import ReceiveService
@@ -31,6 +35,16 @@ ORGANIZATION = Organization(OrganizationId(1), "Acme", "acme", NOW)
 SERVER = Server(ServerId(7), OrganizationId(1), "Main", "main", "abcdef", Mode.LIVE, NOW, (Shards(NOW, 1),))
 CREDENTIAL = Credential(CredentialId(9), ServerId(7), CredentialType.SMTP, "app", hold=False, created_at=NOW)
 GRANT = Grant(Tenant(SERVER, ORGANIZATION), CREDENTIAL)
+ROUTE = Route(ServerId(7), "info", "here.test", "token123", RouteMode.ACCEPT, NOW)
+INWARD: dict[str, Inward | InwardRefusal] = {
+    "info": Inward(ToRoute(ROUTE), "info@here.test"),
+    "sales": Inward(ToRoute(ROUTE), "sales@here.test"),
+    "token123": Inward(ToRoute(ROUTE), "info@here.test"),
+    "good": Inward(ToReturnPath(ServerId(7), MessageId(1)), "good@rp.example.test"),
+    "dmarc": Inward(ToReports(ReportKind.DMARC), "dmarc@rp.example.test"),
+    "suspended": InwardRefusal.SUSPENDED,
+    "reject": InwardRefusal.REJECTED,
+}
 SUSPENDED = Grant(Tenant(replace(SERVER, suspended_at=NOW), ORGANIZATION), CREDENTIAL)
 
 
@@ -39,6 +53,7 @@ class RecordingInside:
 
     def __init__(self) -> None:
         self.submissions: list[Submission] = []
+        self.taken_in: list[Incoming] = []
         self.keys_tried: list[str] = []
         self.revoked = False
         self.network_grant: Grant | None = None
@@ -50,7 +65,17 @@ class RecordingInside:
 
     def functions(self) -> Inside:
         """Return it in the form that the door takes."""
-        return Inside(self.by_key, self.by_network, self.current, self.accept, self.reverse_name)
+        return Inside(
+            by_key=self.by_key,
+            by_network=self.by_network,
+            current=self.current,
+            accept=self.accept,
+            reverse_name=self.reverse_name,
+            find_inward=self.find_inward,
+            authenticate=self.authenticate,
+            take_in=self.take_in,
+            clock=lambda: NOW,
+        )
 
     async def by_key(self, key: str) -> Grant:
         """Let two keys in."""
@@ -82,6 +107,28 @@ class RecordingInside:
         }
         return Accepted("id@example.test", messages)
 
+    async def find_inward(self, address: str) -> Inward | InwardRefusal | None:
+        """Know a few addresses of ours by their local part, and refuse others as the real flow does."""
+        local, _, domain = address.partition("@")
+        if domain == "rp.example.test":
+            return INWARD.get(local, InwardRefusal.NO_SUCH_SERVER)
+        if domain == "routes.example.test":
+            return INWARD.get(local, InwardRefusal.NO_SUCH_ROUTE)
+        return INWARD.get(local) if domain == "here.test" else None
+
+    async def authenticate(self, raw: bytes, mail_from: str, origin: Origin) -> tuple[bytes, str]:
+        """State nothing."""
+        return b"Authentication-Results: mx.example.test; none\r\n" + raw, "mx.example.test; none"
+
+    async def take_in(self, incoming: Incoming) -> Message | None:
+        """Record the mail, or raise what was asked for."""
+        if self.hold is not None:
+            await self.hold.wait()
+        if self.error is not None:
+            raise self.error
+        self.taken_in.append(incoming)
+        return None
+
     async def reverse_name(self, address: str) -> str:
         """Return one name for all."""
         return "client.example.test"
@@ -101,9 +148,9 @@ class CountingMeter:
     def __init__(self) -> None:
         self.counts: Counter[tuple[str, ...]] = Counter()
 
-    def count(self, name: str, **labels: str) -> None:
-        """Add one."""
-        self.counts[name, *sorted(labels.values())] += 1
+    def count(self, name: str, amount: int = 1, **labels: str) -> None:
+        """Add to it."""
+        self.counts[name, *sorted(labels.values())] += amount
 
 
 @cache

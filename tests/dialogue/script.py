@@ -13,7 +13,7 @@ r"""SMTP conversations as text files, played against a real service.
     C(raw): "a\n.\n"              a Python string, sent as it is
     TLS                         the handshake
     Close                       the client closes
-    Accepted: 1                 how many messages were handed in, in all
+    Accepted: 1                 how many messages were handed in or taken in, in all
 """
 
 import ast
@@ -82,7 +82,7 @@ async def _do(step: Step, wire: Wire, doors: Doors, name: str) -> None:
             assert _matches(step.text, reply), f"{where}: wanted {step.text!r}, got {reply!r}"
         case "Accepted":
             await asyncio.sleep(0)
-            count = len(doors.inside.submissions)
+            count = len(doors.inside.submissions) + len(doors.inside.taken_in)
             assert count == int(step.text), f"{where}: {count} messages were accepted"
         case _:
             raise AssertionError(f"{where}: no such step: {step.verb}")

@@ -8,6 +8,7 @@ import pytest
 from shared.domain.message import Via
 from shared.domain.tenancy import CredentialType
 from shared.flow.credentials import NewCredential, create_credential
+from smtp_node.authentication.inbound import Authentication
 from smtp_node.receive.inside import Grant, Inside, inside
 from tests.dialogue.door import open_doors
 from tests.dialogue.wire import Wire
@@ -25,7 +26,14 @@ class House:
 
     def functions(self) -> Inside:
         """Return the way inside."""
-        return inside(self.installation.acceptance, clock=self.installation.clock, resolver=FakeResolver())
+        resolver = FakeResolver()
+        return inside(
+            self.installation.acceptance,
+            tokens=self.installation.tokens,
+            authentication=Authentication(resolver, "mx.example.test"),
+            clock=self.installation.clock,
+            resolver=resolver,
+        )
 
 
 async def house(kind: CredentialType = CredentialType.SMTP, network: str = "") -> House:

@@ -9,16 +9,22 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx
 from boto3.session import Session
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 
 from standalone.demo.sending import API
 from standalone.demo.tree import command, environment
 from tests.architecture.sources import ROOT
+from tests.aws.requests import STACK
 from tests.aws.template import Names
 from tests.e2e.harness import DOMAIN
 
 DEPLOY_S = 600
-STACK = "edgepost-test"
+VIEWER = "198.51.100.7"
+BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:131.0) Gecko/20100101 Firefox/131.0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +36,11 @@ class FunctionURL(API):
     def call(self, path: str, body: Mapping[str, Any], *, headers: Mapping[str, str] | None = None) -> Any:
         """Return ``data`` of a successful answer."""
         return API.call(self, path, body, headers={**(headers or {}), "Host": self.host})
+
+    def get(self, path: str) -> Any:
+        """Return what the API v2 answers to a GET."""
+        headers = {"Host": self.host, "X-Server-API-Key": self.key}
+        return httpx.get(f"{self.url}{path}", headers=headers, timeout=60).raise_for_status().json()
 
 
 class Deployment:
@@ -92,6 +103,7 @@ class Deployment:
     def edgepost(self, *words: str, statuses: Collection[int] = (0,)) -> Any:
         """Run a command with ``--json``, as the script's last lines say, and return its document."""
         ours = {"backend": "aws", "stack": STACK, "first_domain": DOMAIN, "data_dir": str(self.directory / "data")}
+        ours["allow_networks"] = "http:127.0.0.0/8"
         done = subprocess.run(
             command(*words, "--json"),
             env=environment(ours) | self.aws,
@@ -106,6 +118,33 @@ class Deployment:
     def api(self, key: str) -> FunctionURL:
         """Return the API with a server's key."""
         return FunctionURL(self.endpoint, key, urlsplit(self.outputs()["ApiUrl"]).hostname or "")
+
+    def ask_edge(
+        self, output: str, path: str, *, host: str, method: str = "GET", body: bytes = b"", signed: bool = True
+    ) -> httpx.Response:
+        """Ask a tracking function as the edge stack does: signed, with the host and the viewer in headers.
+
+        Args:
+            output: of the stack, such as ``RedirectUrl``.
+            path: what the viewer asked for.
+            host: the tracking domain.
+            method: GET, HEAD or POST.
+            body: of a POST.
+            signed: as origin access control does.
+        """
+        url = f"{self.outputs()[output].rstrip('/')}{path}"
+        headers = {"X-Forwarded-Host": host, "CloudFront-Viewer-Address": f"{VIEWER}:4711", "User-Agent": BROWSER}
+        request = AWSRequest(method, url, headers=headers, data=body)
+        if signed:
+            SigV4Auth(Credentials("test", "test"), "lambda", "us-east-1").add_auth(request)
+        found = urlsplit(url)
+        return httpx.request(
+            method,
+            f"{self.endpoint}{found.path}",
+            headers={**dict(request.headers), "Host": found.hostname or ""},
+            content=body,
+            timeout=60,
+        )
 
     def kill(self) -> None:
         """End MiniStack, whatever it is doing."""

@@ -6,118 +6,73 @@ end the calls are held against the template's permissions, one by one.
 
 import contextlib
 import random
+import re
 import smtplib
 import textwrap
 import zipfile
 from base64 import b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from email import message_from_bytes
+from email.policy import default
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
+from standardwebhooks import Webhook
 
+from shared.tokens import UNSUBSCRIBE, Named, Tokens, read_keys
 from standalone.demo.sending import NotSent
-from standalone.demo.tree import Tree
 from tests.architecture.sources import ROOT
-from tests.aws.emulator import free_port
-from tests.aws.environments import environment
 from tests.aws.iam import Request, Statement, is_allowed, unused
-from tests.aws.proxy import Proxy, proxy
-from tests.aws.requests import WHO, made_by_lambda, requests_of
+from tests.aws.requests import STACK, WHO, made_by_lambda, requests_of
 from tests.aws.template import policies
-from tests.e2e.deployed import STACK, Deployment, FunctionURL
-from tests.e2e.harness import SENDER, Installation, until
-from tests.e2e.internet import NETWORK, Internet
-from tests.fakes.mx_script import Step
+from tests.e2e.deployed import VIEWER
+from tests.e2e.deployed_world import GREY, PARAMETERS, SLOW, World, deployed
+from tests.e2e.harness import until
+from tests.e2e.receiver import Receiver
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
-GREY = "grey.test"
-"""Its exchanger says once that it will take the message later."""
-
-SLOW = "slow.test"
-"""Its exchanger thinks longer than a node waits until it tells the queue that it is still at work."""
-
 RACERS = 8
 
-ZIP_LIMITS_MB = {"ApiFunction": 12, "EventsFunction": 6, "ScheduledFunction": 6}
-UNZIPPED_LIMITS_MB = {"ApiFunction": 40, "EventsFunction": 25, "ScheduledFunction": 25}
+TRACKED = "track.yourdomain.com"
+TARGET = "https://shop.example.com/orders/7?a=1&b=2#top"
+HTML = '<html><body><a href="https://shop.example.com/orders/7?a=1&amp;b=2#top">Order</a></body></html>'
+
+TRACKING = ("PixelFunction", "RedirectFunction", "UnsubscribeFunction")
+ZIP_LIMITS_MB = {
+    "ApiFunction": 12.0,
+    "EventsFunction": 6.0,
+    "ScheduledFunction": 6.0,
+    "WebhooksFunction": 18.0,
+    **dict.fromkeys(TRACKING, 0.1),
+}
+UNZIPPED_LIMITS_MB = {
+    "ApiFunction": 40.0,
+    "EventsFunction": 25.0,
+    "ScheduledFunction": 25.0,
+    "WebhooksFunction": 62.0,
+    **dict.fromkeys(TRACKING, 0.2),
+}
 """Byte code included.  Lambda's own limit is 250 MB; every megabyte is fetched in a cold start."""
-
-
-class World:
-    """A deployed stack, a node, and the internet that both see."""
-
-    def __init__(self, deployment: Deployment, first: Any, recorder: Proxy, internet: Internet, node: Tree) -> None:
-        self.deployment = deployment
-        self.first = first
-        """What ``edgepost initialize`` printed."""
-
-        self.recorder = recorder
-        self.internet = internet
-        self.node = node
-
-    @property
-    def api(self) -> FunctionURL:
-        """The API with the first server's key."""
-        return self.deployment.api(self.first["api_key"])
-
-    def send(self, recipient: str, *, api: FunctionURL | None = None, key: str = "", **fields: object) -> int:
-        """Send a message through the function's URL and return its id."""
-        message = {"to": [recipient], "from": SENDER, "subject": "Test", "plain_body": "Hello"} | fields
-        return (api or self.api).send(message, idempotency_key=key)[recipient]
-
-    def statuses(self, message_id: int, api: FunctionURL | None = None) -> list[str]:
-        """Return the statuses of all attempts and holds so far."""
-        return [each["status"] for each in (api or self.api).deliveries(message_id)]
-
-    def by_smtp(self, recipients: Sequence[str], body: str = "Hi.", **headers: str) -> None:
-        """Send a message through the node's submission port."""
-        head = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
-        with Installation(self.node, self.internet).submission(login=self.first["smtp"]) as client:
-            client.sendmail(SENDER, recipients, f"From: {SENDER}\r\nSubject: Test\r\n{head}\r\n{body}\r\n")
-
-    def run_minute(self) -> None:
-        """Run the every-minute function now, as its schedule does."""
-        answer = self.deployment.client("lambda").invoke(FunctionName=f"{STACK}-scheduled", Payload=b"{}")
-        assert "FunctionError" not in answer, answer["Payload"].read()
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """The stack after `make deploy-local`, with a node whose waits are 300 times shorter."""
-    environment("sam")
-    environment("ministack")
-    directory = tmp_path_factory.mktemp("deployed")
-    port = free_port()
-    with Internet() as internet, proxy(f"http://127.0.0.1:{port}") as recorder, pytest.MonkeyPatch.context() as patched:
-        internet.exchanger(GREY, rcpt=Step(reply="451 4.7.1 later", times=1))
-        internet.exchanger(SLOW, rcpt=Step(delay_s=12))
-        deployment = Deployment(directory, port, recorder.endpoint)
-        try:
-            deployment.script()
-            for name, value in deployment.aws.items():
-                patched.setenv(name, value)
-            first = deployment.edgepost("initialize")
-            settings = {
-                "backend": "aws",
-                "stack": STACK,
-                "dns_servers": f"127.0.0.1:{internet.dns_port}",
-                "delivery_port": str(internet.mx_port),
-                "allow_networks": f"smtp:{NETWORK}.0/24",
-                "time_factor": "300",
-                "first_retry": "20m",  # longer than a queue's delay, so retries are schedule records
-                "hold_expiry": "2h",
-            }
-            with Tree(directory / "node", settings, runs="node") as node:
-                yield World(deployment, first, recorder, internet, node)
-                node.stop()
-        finally:
-            deployment.kill()
+    with deployed(tmp_path_factory.mktemp("deployed")) as made:
+        yield made
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    """A customer's endpoint that lives as long as the test."""
+    made = Receiver()
+    yield made
+    made.close()
 
 
 class TestDeployLocal:
@@ -231,6 +186,75 @@ class TestDeployLocal:
         until(is_over, "the hold to expire")
         assert world.internet.copies().keys().isdisjoint({"held-1@example.com", "held-2@example.com"})
 
+    def test_a_click_goes_through_the_queues_to_a_webhook(self, world: World, receiver: Receiver) -> None:
+        """Link, redirect, events queue, record, webhooks queue, the customer's endpoint: each a function of its own."""
+        world.deployment.edgepost("track-domain", "add", TRACKED, "--server", "main", "--trusted")
+        secret = world.deployment.edgepost("webhook", "create", "--server", "main", "--url", receiver.url)["secret"]
+        ask = world.deployment.ask_edge
+        message_id, click, pixel = until(lambda: _tracked_mail(world), "a node to see the tracking domain")
+
+        answer = ask("RedirectUrl", click, host=TRACKED)
+
+        assert (answer.status_code, answer.headers["location"]) == (307, TARGET)
+        assert ask("PixelUrl", pixel, host=TRACKED).headers["content-type"] == "image/gif"
+        assert ask("RedirectUrl", click, host=TRACKED, signed=False).status_code == 403
+        assert ask("RedirectUrl", click, host="other.example.com").status_code == 404
+        assert ask("RedirectUrl", f"{click[:-1]}~", host=TRACKED).status_code == 404
+        wanted = {"MessageAccepted", "MessageDelivered", "MessageLinkClicked", "MessageOpened"}
+        until(lambda: wanted <= set(receiver.names(message_id)), "the webhooks to arrive")
+        verified = [Webhook(secret).verify(body, headers) for headers, body in list(receiver.taken)]
+        (clicked,) = [each["payload"] for each in verified if each["event"] == "MessageLinkClicked"]
+        assert (clicked["url"], clicked["ip_address"], clicked["visitor"]) == (TARGET, VIEWER, "human")
+        assert clicked["message"]["to"] == "reader@example.com"
+        # The log shows nothing younger than five seconds, so that a cursor skips nothing.
+        until(
+            lambda: wanted <= {each["event"] for each in world.api.get("/api/v2/events")["events"]},
+            "the log to show it",
+        )
+
+    def test_one_click_unsubscribes(self, world: World, receiver: Receiver) -> None:
+        """A mail program's POST, unsigned as they are, puts the address on a list, and that is an event too."""
+        world.deployment.edgepost("webhook", "create", "--server", "main", "--url", receiver.url)
+        message_id = world.send("leaver@example.com")
+        until(lambda: world.statuses(message_id) == ["Sent"], "the message to be sent")
+        keys = world.deployment.client("ssm").get_parameter(Name=f"/edgepost/{STACK}/token-keys", WithDecryption=True)
+        named = Named(world.first["server"]["id"], message_id, "")
+        path = f"/u/{Tokens(read_keys(keys['Parameter']['Value'])).make(UNSUBSCRIBE, TRACKED, named)}"
+
+        def ask(method: str, body: bytes = b"") -> int:
+            return world.deployment.ask_edge(
+                "UnsubscribeUrl", path, host=TRACKED, method=method, body=body, signed=False
+            ).status_code
+
+        assert [ask("GET"), ask("POST", b"x=1"), ask("POST", b"List-Unsubscribe=One-Click")] == [200, 400, 200]
+        until(lambda: "SuppressionAdded" in {each["event"] for each in receiver.bodies()}, "the address to be listed")
+        assert "MessageUnsubscribed" in receiver.names(message_id)
+
+    def test_a_webhook_comes_again_by_the_schedule(self, world: World, receiver: Receiver) -> None:
+        """The endpoint asks for half an hour; afterwards it has what it missed.  Who says Gone is told no more."""
+        run = world.deployment.edgepost
+        made = run("webhook", "create", "--server", "main", "--url", receiver.url, "--events", "MessageDelivered")
+        _hurry_webhooks(world)
+        receiver.answer, receiver.headers = 503, {"Retry-After": "1800"}
+        message_id = world.send("later@example.com")
+        until(lambda: receiver.names(message_id), "the first attempt")
+        receiver.answer = 200
+
+        def came_again() -> bool:
+            world.run_minute()
+            return len(receiver.names(message_id)) > 1
+
+        until(came_again, "the second attempt")
+        first, second = [body for body in receiver.bodies() if body["payload"]["message"]["id"] == message_id][:2]
+        assert first == second
+        number = len(receiver.taken)
+        run("webhook", "test", str(made["id"]), "--server", "main")
+        run("webhook", "replay", str(made["id"]), "--server", "main", "--message", str(message_id))
+        until(lambda: len(receiver.taken) >= number + 2, "the test and the replay")
+        receiver.answer = 410
+        world.send("gone@example.com")
+        until(lambda: not run("webhook", "show", str(made["id"]), "--server", "main")["enabled"], "it to be disabled")
+
     def test_every_event_is_recorded(self, world: World) -> None:
         """The events function takes them from its queue by itself, and leaves none there."""
         queue = world.deployment.outputs()["EventsQueue"]
@@ -262,7 +286,7 @@ class TestDeployLocal:
         message_id = world.send("before@example.com")
         until(lambda: world.statuses(message_id) == ["Sent"], "the message to be sent")
 
-        world.deployment.script("local", parameters="Hostname=mail.changed.test")
+        world.deployment.script("local", parameters=f"{PARAMETERS} Hostname=mail.changed.test")
 
         function = world.deployment.client("lambda").get_function_configuration(FunctionName=f"{STACK}-api")
         assert function["Environment"]["Variables"]["EDGEPOST_HOSTNAME"] == "mail.changed.test"
@@ -316,6 +340,7 @@ def _operate(world: World) -> None:
         run(*words)
     # It also says that no `edgepost serve` runs here, and ends with 1 for that.
     run("status", statuses=(0, 1))
+    run("token-keys", "rotate")
     run("credential", "delete", str(made["id"]), "--server", "shop")
     run("domain", "delete", "shop.test", "--server", "shop", "--yes")
     run("server", "delete", "shop", "--yes")
@@ -324,6 +349,25 @@ def _operate(world: World) -> None:
     content = b64encode(random.Random(2).randbytes(100_000)).decode()
     world.by_smtp(["one@example.com", "two@example.com"], "\r\n".join(textwrap.wrap(content, 76)))
     until(lambda: world.internet.copies()["two@example.com"], "the message by SMTP to be delivered")
+
+
+def _tracked_mail(world: World) -> tuple[int, str, str] | None:
+    """Send a message with a link; return its id and the paths of link and pixel, or None if it left untracked."""
+    message_id = world.send("reader@example.com", html_body=HTML)
+    until(lambda: world.statuses(message_id) == ["Sent"], "the message to be sent")
+    mail = message_from_bytes(world.internet.to("reader@example.com")[-1].raw, policy=default)
+    part = mail.get_body(("html",))
+    assert part is not None
+    click, pixel = (re.search(rf"{TRACKED}[:0-9]*(/{kind}/[\w-]+)", part.get_content()) for kind in "co")
+    return (message_id, click[1], pixel[1]) if click and pixel else None
+
+
+def _hurry_webhooks(world: World) -> None:
+    """Make the waits of webhooks 300 times shorter, as the node's are; the next deploy takes it back."""
+    functions, name = world.deployment.client("lambda"), f"{STACK}-webhooks"
+    variables = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+    variables["EDGEPOST_TIME_FACTOR"] = "300"
+    functions.update_function_configuration(FunctionName=name, Environment={"Variables": variables})
 
 
 def _lose_bodies(world: World) -> None:

@@ -9,7 +9,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from shared.domain.event_schemas import event_schema
 from shared.domain.webhook_retry import WAITS
 from tests.e2e.harness import SENDER, Installation, running, until
 from tests.e2e.programs import NODE_MODULES, missing, program, run
+from tests.e2e.receiver import Receiver
 from tests.fakes.json_schema import problems
 
 pytestmark = pytest.mark.e2e
@@ -37,57 +37,12 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
         yield made
 
 
-class Receiver:
-    """Takes webhooks on a loopback port; ``answer`` is the status it gives, after ``patience_s``."""
-
-    def __init__(self) -> None:
-        self.answer = 200
-        self.patience_s = 0.0
-        self.taken: list[tuple[dict[str, str], bytes]] = []
-        receiver = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                receiver.taken.append(({name.lower(): value for name, value in self.headers.items()}, body))
-                deadline = time.monotonic() + receiver.patience_s
-                while receiver.patience_s and time.monotonic() < deadline:
-                    time.sleep(0.05)
-                self.send_response(receiver.answer)
-                self.send_header("Content-Length", "2")
-                self.end_headers()
-                self.wfile.write(b"OK")
-
-            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the library's own name
-                """Say nothing."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/hooks"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def bodies(self) -> list[dict[str, Any]]:
-        """Return the events that were taken, parsed."""
-        return [json.loads(body) for _, body in self.taken]
-
-    def names(self, message_id: int) -> list[str]:
-        """Return the names of a message's events, in the order of coming."""
-        return [each["event"] for each in self.bodies() if _message_id(each) == message_id]
-
-
-def _message_id(body: dict[str, Any]) -> int | None:
-    message = body["payload"].get("message") or body["payload"].get("original_message") or {}
-    return message.get("id")
-
-
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
     """A receiver that lives as long as the test."""
     made = Receiver()
     yield made
-    made.server.shutdown()
-    made.server.server_close()
+    made.close()
 
 
 @contextmanager

@@ -58,6 +58,7 @@ class Installation:
     credential: Credential
     key: str
     tokens: TokenSource
+    token_keys: FakeTokenKeys
     rng: random.Random = field(default_factory=lambda: random.Random(1))
 
     @property
@@ -146,7 +147,7 @@ async def install(settings: Settings | None = None) -> Installation:
     issued = await create_credential(
         NewCredential(type=CredentialType.API, name="app"), server=server, records=records, rng=rng, now=clock()
     )
-    directory, messages = Directory(records, clock=clock), Messages(records)
+    directory, messages, token_keys = Directory(records, clock=clock), Messages(records), FakeTokenKeys()
     return Installation(
         clock=clock,
         records=records,
@@ -163,5 +164,6 @@ async def install(settings: Settings | None = None) -> Installation:
         domain=domain,
         credential=issued.credential,
         key=issued.key,
-        tokens=TokenSource(FakeTokenKeys(), clock=clock, random_bytes=rng.randbytes),
+        tokens=TokenSource(token_keys, clock=clock, random_bytes=rng.randbytes),
+        token_keys=token_keys,
     )

@@ -1,5 +1,6 @@
 """The further CloudFormation stacks: linted as AWS reads them, and what their machines would do is done with fakes."""
 
+import json
 import re
 import runpy
 import subprocess
@@ -9,7 +10,9 @@ from typing import Any
 
 import pytest
 
+from functions.edge.visitors import PREFETCH_HEADERS
 from tests.architecture.sources import ROOT
+from tests.e2e.programs import program
 from tests.infra.yaml_files import read_yaml, tools
 
 STACKS = sorted(
@@ -62,6 +65,59 @@ class TestTemplates:
 
         # A certificate has lines; AWS itself reads it.
         assert set(open_ended) <= {"AuthorityCertificate"}
+
+
+class TestEdge:
+    @pytest.fixture
+    def tracking(self) -> Any:
+        """All resources; the distribution's configuration is that of Tracking."""
+        return read_yaml(ROOT / "infra/edge.yaml")["Resources"]
+
+    def test_every_path_tells_host_and_viewer(self, tracking: Any) -> None:
+        """The functions believe these two headers behind CloudFront (functions/edge/request.py)."""
+        distribution = tracking["Tracking"]["Properties"]["DistributionConfig"]
+        behaviours = [*distribution["CacheBehaviors"], distribution["DefaultCacheBehavior"]]
+        policy = tracking["TrackingHeaders"]["Properties"]["OriginRequestPolicyConfig"]["HeadersConfig"]
+
+        assert {each.get("PathPattern", "/c/*"): each["TargetOriginId"] for each in behaviours} == {
+            "/o/*": "pixel",
+            "/u/*": "unsubscribe",
+            "/c/*": "redirect",
+        }
+        for each in behaviours:
+            assert each["OriginRequestPolicyId"] == {"Ref": "TrackingHeaders"}
+            (association,) = each["FunctionAssociations"]
+            assert association["FunctionARN"] == {"Fn::GetAtt": ["KeepHost", "FunctionARN"]}
+        read = {name for name, _ in PREFETCH_HEADERS}
+        assert {each.lower() for each in policy["Headers"]} == read | {
+            "x-forwarded-host",
+            "cloudfront-viewer-address",
+            "user-agent",
+        }
+        assert len(policy["Headers"]) <= 10
+
+    def test_the_viewers_host_is_copied(self, tracking: Any) -> None:
+        """Whatever the viewer says of itself in that header is replaced; run in Node."""
+        code = tracking["KeepHost"]["Properties"]["FunctionCode"]
+        event = {"request": {"headers": {"host": {"value": "t.example"}, "x-forwarded-host": {"value": "forged"}}}}
+        script = f"{code}\nconsole.log(JSON.stringify(handler({json.dumps(event)})))"
+
+        done = subprocess.run([program("node"), "-e", script], capture_output=True, text=True, check=True, timeout=30)
+
+        headers = json.loads(done.stdout)["headers"]
+        assert headers == {"host": {"value": "t.example"}, "x-forwarded-host": {"value": "t.example"}}
+
+    def test_signs_what_only_gets(self, tracking: Any) -> None:
+        """The pixel's and the links' functions are closed to others; POSTs of mail programs cannot be signed."""
+        origins = tracking["Tracking"]["Properties"]["DistributionConfig"]["Origins"]
+
+        assert {each["Id"] for each in origins if "OriginAccessControlId" in each} == {"pixel", "redirect"}
+
+    def test_asks_for_outputs_that_the_root_stack_has(self, tracking: Any) -> None:
+        """infra/deploy_stack.py fills them in by name."""
+        outputs = read_yaml(ROOT / "template.yaml")["Outputs"]
+
+        assert {"ApiUrl", "PixelUrl", "RedirectUrl", "UnsubscribeUrl"} <= outputs.keys()
 
 
 class TestPool:

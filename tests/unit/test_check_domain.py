@@ -34,6 +34,7 @@ class World:
     txt: dict[str, Sequence[str]] = field(default_factory=dict)
     failing: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
+    cname: dict[str, str] = field(default_factory=dict)
     resolvers: list[FakeResolver] = field(default_factory=list)
 
     @property
@@ -43,7 +44,7 @@ class World:
 
     def resolver(self) -> FakeResolver:
         """Return the DNS as it is now."""
-        self.resolvers.append(FakeResolver(txt=self.txt, failing=self.failing, missing=self.missing))
+        self.resolvers.append(FakeResolver(txt=self.txt, failing=self.failing, missing=self.missing, cname=self.cname))
         return self.resolvers[-1]
 
     async def add(self, name: str = "example.com", *, owner: Server | Organization | None = None) -> Domain:
@@ -58,7 +59,11 @@ class World:
         )
         self.publish(domain)
         verified = await verify_domain(
-            domain, records=self.here.records, resolver=self.resolver(), now=self.here.clock()
+            domain,
+            records=self.here.records,
+            resolver=self.resolver(),
+            return_path_domain="rp.localhost",
+            now=self.here.clock(),
         )
         return verified.domain
 
@@ -116,6 +121,7 @@ class TestPlan:
             replace(domain, verified_at=None),
             records=world.here.records,
             resolver=world.resolver(),
+            return_path_domain="rp.localhost",
             now=world.here.clock(),
         )
         assert world.entries() == 2
@@ -142,7 +148,13 @@ class TestPlan:
         assert old is not None
         assert old.check_due is None
 
-        await verify_domain(old, records=world.here.records, resolver=world.resolver(), now=world.here.clock())
+        await verify_domain(
+            old,
+            records=world.here.records,
+            resolver=world.resolver(),
+            return_path_domain="rp.localhost",
+            now=world.here.clock(),
+        )
 
         assert world.entries() == 1
         assert (await find_domain("example.com", records=world.here.records)).check_due is not None
@@ -174,7 +186,13 @@ class TestPlan:
 
         world.here.clock.advance(timedelta(minutes=1))
         world.txt[domain.name] = [ownership_value(domain)]
-        await verify_domain(domain, records=world.here.records, resolver=world.resolver(), now=world.here.clock())
+        await verify_domain(
+            domain,
+            records=world.here.records,
+            resolver=world.resolver(),
+            return_path_domain="rp.localhost",
+            now=world.here.clock(),
+        )
         await world.tick(after=HOUR)
         assert len(await world.events()) == 1
 
@@ -222,6 +240,22 @@ class TestTold:
         assert after.check == before
         assert after.verified_at == domain.verified_at
         assert (world.entries(), await world.events()) == (1, [])
+
+    async def test_own_return_path_is_used_only_while_its_alias_is_right(self, world: World) -> None:
+        """Bounces to a name that leads elsewhere would be lost; a name server that fails says nothing of it."""
+        await world.add()
+        for alias, failing, used in (
+            ("rp.localhost", [], True),
+            ("rp.localhost", ["psrp.example.com"], True),
+            ("elsewhere.test", [], False),
+            ("elsewhere.test", ["psrp.example.com"], False),
+        ):
+            world.cname["psrp.example.com"], world.failing = alias, list(failing)
+            world.here.clock.advance(timedelta(minutes=1))
+            checked = await world.check(await find_domain("example.com", records=world.here.records))
+            assert checked.domain.own_return_path is used
+        (event,) = await world.events()
+        assert event["data"]["return_path_status"] == "Invalid"
 
     async def test_twice_at_once_is_one_event(self, world: World) -> None:
         """Two runs of the every-minute stage, and somebody at the command line."""

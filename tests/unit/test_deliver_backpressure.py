@@ -88,7 +88,8 @@ class TestWorker:
         await eventually(lambda: not worker.jobs.storage.well and outage.asked > 50)
         taken = outage.received
         await eventually(lambda: outage.asked > 150)
-        assert outage.received == taken <= 20
+        # Three receives may be under way before the first jobs have failed.
+        assert outage.received == taken <= 30
 
         outage.on = False
         await eventually(lambda: len(sender.plans) == 50 - taken)

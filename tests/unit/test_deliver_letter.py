@@ -30,6 +30,13 @@ class TestWireBlocks:
         assert wire.endswith(b"\r\n.\r\n") or wire == b".\r\n"
         assert (b"\r\n" + wire).count(b"\r\n.\r\n") == 1
 
+    @given(crlf_raw, st.integers(1, 9))
+    def test_what_is_added_goes_first(self, raw: bytes, block_bytes: int) -> None:
+        """The remote reads one message, whose first dot may stand where the two meet."""
+        added = b"A: b\r\n c\r\n"
+
+        assert b"".join(wire_blocks(raw, block_bytes, added=added)) == b"".join(wire_blocks(added + raw))
+
     def test_large_messages_are_not_copied_whole(self) -> None:
         """A node sends many of them at once."""
         blocks = list(wire_blocks(b"x" * 1_000_000 + b"\r\n"))
@@ -117,6 +124,16 @@ class TestLetter:
         made = letter("", "b@x.test", raw)
 
         assert (made.eight_bit, made.utf8_header, made.needs_smtputf8) == (eight_bit, utf8_header, False)
+
+    @pytest.mark.parametrize("added", [b"A: b", b"A: b\n", b"A: b\r\r\n", b"A: b\n.\r\n"])
+    def test_refuses_added_fields_that_are_none(self, added: bytes) -> None:
+        """They are ours, and this gate trusts nobody."""
+        with pytest.raises(InvalidValue):
+            letter("a@x.test", "b@x.test", b"C: d\r\n\r\n", added=added)
+
+    def test_size_counts_what_is_added(self) -> None:
+        """SIZE of MAIL is of the whole message."""
+        assert letter("", "b@x.test", b"a\r\n", added=b"A: b\r\n").size_bytes == 9
 
     def test_size_counts_the_final_line_end(self) -> None:
         """RFC 1870 §5: as transmitted, without dot-stuffing."""

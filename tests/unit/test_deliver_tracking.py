@@ -37,7 +37,7 @@ async def sent(here: Installation, head: bytes = b"", **changes: object) -> byte
     sender = ScriptedSender()
     await here.accept(raw=HTML % head, **changes)
     await work_until(worker_of(here, sender), lambda: bool(sender.plans))
-    return sender.plans[0].raw
+    return sender.plans[0].added + sender.plans[0].raw
 
 
 def is_clicked(raw: bytes, host: str = HOST) -> bool:

@@ -15,7 +15,9 @@ from shared.domain.tenancy import Mode
 from shared.flow.hold import held
 from shared.ports import Outgoing
 from shared.settings import Settings, SourceAddress
+from shared.store.domains import Domains
 from shared.store.servers import Servers
+from shared.tokens import Named
 from smtp_node.authentication.keys import SigningKeys
 from smtp_node.deliver.attempt import Attempts
 from smtp_node.deliver.destinations import DEAD_AFTER, START_SLOTS, Crowded, Dead, Destinations, Slot
@@ -82,13 +84,27 @@ class TestWorker:
         await work_until(worker_of(here, sender), lambda: bool(sender.plans))
 
         [plan] = sender.plans
-        assert (plan.rcpt_to, plan.mail_from) == ("user@dest.test", f"{here.server.token}@rp.localhost")
-        assert plan.raw.startswith(b"DKIM-Signature: ")
-        assert f"X-Postal-MsgID: {message.token}\r\n".encode() in plan.raw
-        assert b"Received: from api (unknown [192.0.2.7])" in plan.raw
+        local_part, _, domain = plan.mail_from.partition("@")
+        assert (plan.rcpt_to, domain) == ("user@dest.test", "rp.localhost")
+        assert (await here.tokens.tokens()).read_return_path(local_part) == Named(here.server.id, message.id)
+        assert f"X-Edgepost-Report: {local_part}\r\n".encode() in plan.added
+        assert plan.added.startswith(b"DKIM-Signature: ")
+        assert f"X-Postal-MsgID: {message.token}\r\n".encode() in plan.added
+        assert b"Received: from api (unknown [192.0.2.7])" in plan.added
         assert (await here.message(message.id)).status is Status.SENT
         depth = await here.work.depth()
         assert (depth.ready, depth.delayed, depth.in_flight) == (0, 0, 0)
+
+    async def test_bounces_come_back_under_the_domains_own_name_where_it_leads_to_us(self) -> None:
+        """RFC 7489 §3.1.2: then SPF counts for DMARC."""
+        here = await install()
+        await Domains(here.records).mark_return_path(here.domain, own=True)
+        await here.accept_one()
+        sender = ScriptedSender()
+
+        await work_until(worker_of(here, sender), lambda: bool(sender.plans))
+
+        assert sender.plans[0].mail_from.endswith("@psrp.example.test")
 
     async def test_privacy_mode_tells_nothing_of_the_client(self) -> None:
         """Some installations must not give away their users' addresses."""
@@ -99,7 +115,7 @@ class TestWorker:
 
         await work_until(worker_of(here, sender), lambda: bool(sender.plans))
 
-        assert b"192.0.2.7" not in sender.plans[0].raw
+        assert b"192.0.2.7" not in sender.plans[0].added
 
     async def test_development_mode_holds_until_released(self) -> None:
         """Nothing leaves a development server unless somebody says so."""

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smtp_node.authentication.canonical import relaxed_body, relaxed_header
+from smtp_node.authentication.canonical import relaxed_blocks, relaxed_body, relaxed_header
 
 THEIRS = dkim.canonicalization.Relaxed
 PIECES = [b"a", b".", b" ", b"\t", b"  ", b"\r\n", b"\r\n\r\n", b" \r\n", b"\xc3\xa4", b"\xff", b"=", b"\x00"]
@@ -44,6 +44,15 @@ class TestRelaxedBody:
         once = relaxed_body(body)
 
         assert relaxed_body(once) == once
+
+
+class TestRelaxedBlocks:
+    @given(crlf_bodies, st.integers(1, 12))
+    def test_are_the_body_wherever_it_is_cut(self, body: bytes, block_bytes: int) -> None:
+        """White space and empty lines may stand on both sides of a cut, or be longer than a block."""
+        blocks = relaxed_blocks(b"head" + body, 4, block_bytes=block_bytes)
+
+        assert b"".join(blocks) == relaxed_body(body)
 
 
 class TestRelaxedHeader:

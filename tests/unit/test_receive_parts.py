@@ -178,7 +178,7 @@ class TestReverseNames:
 class TestDecideRecipient:
     def test_a_grant_sends_out(self) -> None:
         """By AUTH or by network, at any door."""
-        assert decide_recipient(door=Door.SMTP, grant=GRANT) == Outbound(GRANT)
+        assert decide_recipient(door=Door.SMTP, grant=GRANT, inward=None) == Outbound(GRANT)
 
     @pytest.mark.parametrize(
         ("door", "reply"),
@@ -190,4 +190,4 @@ class TestDecideRecipient:
     )
     def test_nobody_else_does(self, door: Door, reply: Reply) -> None:
         """Port 25 is no relay; the others say what is missing."""
-        assert decide_recipient(door=door, grant=None) == Denied(reply)
+        assert decide_recipient(door=door, grant=None, inward=None) == Denied(reply)

@@ -54,6 +54,15 @@ STUCK = """
         await asyncio.Event().wait()
 """
 
+TELLS_ITS_ENVIRONMENT = """
+    import os
+
+    async def run(context):
+        context.ready()
+        (context.run_dir / "malloc").write_text(os.environ["MALLOC_MMAP_THRESHOLD_"])
+        await context.stop.wait()
+"""
+
 MISCONFIGURED = """
     from standalone.starting import CannotStart
 
@@ -70,6 +79,7 @@ def modules(tmp_path: Path) -> Path:
         "fake_crashes_once": CRASHES_ONCE,
         "fake_stuck": STUCK,
         "fake_misconfigured": MISCONFIGURED,
+        "fake_tells": TELLS_ITS_ENVIRONMENT,
     }.items():
         (tmp_path / f"{name}.py").write_text("import asyncio\n" + textwrap.dedent(text))
     return tmp_path
@@ -148,6 +158,15 @@ class TestStart:
 
         assert said == b"here\n"
         assert await tree.status() == 0
+
+    async def test_parts_give_back_the_memory_of_large_messages(self, modules: Path) -> None:
+        """Glibc would keep it for good, once a few have been freed."""
+        tree = Tree(modules, [Part("tells", "fake_tells")])
+        await tree.is_ready()
+        signal_self()
+
+        assert await tree.status() == 0
+        assert (modules / "run/malloc").read_text() == "1048576"
 
     async def test_a_part_that_can_never_start_ends_everything(self, modules: Path, capfd: Any) -> None:
         """A wrong certificate must not become a loop of restarts: the operator gets the sentence and status 2."""

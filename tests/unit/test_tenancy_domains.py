@@ -155,7 +155,9 @@ class TestVerifyDomain:
         domain = await world.add()
         resolver = FakeResolver(txt={"example.com": ["v=spf1 -all", ownership_value(domain)]})
 
-        result = await verify_domain(domain, records=world.records, resolver=resolver, now=world.clock())
+        result = await verify_domain(
+            domain, records=world.records, resolver=resolver, return_path_domain="rp.test", now=world.clock()
+        )
 
         assert result.verified
         assert result.domain.verified_at == world.clock()
@@ -176,7 +178,9 @@ class TestVerifyDomain:
         domain = await world.add()
         resolver = FakeResolver(txt={"example.com": found})
 
-        result = await verify_domain(domain, records=world.records, resolver=resolver, now=world.clock())
+        result = await verify_domain(
+            domain, records=world.records, resolver=resolver, return_path_domain="rp.test", now=world.clock()
+        )
 
         assert not result.verified
         assert says in result.explanation
@@ -189,22 +193,47 @@ class TestVerifyDomain:
         domain = await world.add()
         near = [ownership_value(domain) + "x", ownership_value(domain)[:-1], domain.verification_token]
         resolver = FakeResolver(txt={"example.com": near})
-        result = await verify_domain(domain, records=world.records, resolver=resolver, now=world.clock())
+        result = await verify_domain(
+            domain, records=world.records, resolver=resolver, return_path_domain="rp.test", now=world.clock()
+        )
         assert not result.verified
+
+    async def test_its_own_return_path_counts_only_while_the_alias_is_right(self, world: World) -> None:
+        """Bounces to a name that leads elsewhere would be lost."""
+        domain = await world.add()
+        seen: list[bool] = []
+        for target in ("RP.test", "rp.elsewhere.test", "rp.test", ""):
+            aliases = {"psrp.example.com": target} if target else {}
+            result = await verify_domain(
+                domain,
+                records=world.records,
+                resolver=FakeResolver(cname=aliases),
+                return_path_domain="rp.test",
+                now=world.clock(),
+            )
+            domain = result.domain
+            seen.append(domain.own_return_path)
+        assert seen == [True, False, True, False]
 
     async def test_no_answer_changes_nothing(self, world: World) -> None:
         """Not knowing is temporary."""
         domain = await world.add()
         with pytest.raises(LookupFailed):
             await verify_domain(
-                domain, records=world.records, resolver=FakeResolver(failing=["example.com"]), now=world.clock()
+                domain,
+                records=world.records,
+                resolver=FakeResolver(failing=["example.com"]),
+                return_path_domain="rp.test",
+                now=world.clock(),
             )
         assert (await find_domain("example.com", records=world.records)).verified_at is None
 
     async def test_verified_stays_verified(self, world: World) -> None:
         """A record that vanished must not stop mail."""
         domain = await world.add(trusted=True)
-        result = await verify_domain(domain, records=world.records, resolver=FakeResolver(), now=world.clock())
+        result = await verify_domain(
+            domain, records=world.records, resolver=FakeResolver(), return_path_domain="rp.test", now=world.clock()
+        )
         assert result.verified
         assert result.domain == domain
 
@@ -229,7 +258,9 @@ class TestDirectoryDomain:
         domain = await world.add()
         assert await directory.domain("example.com", world.server) == domain
         resolver = FakeResolver(txt={"example.com": [ownership_value(domain)]})
-        await verify_domain(domain, records=world.records, resolver=resolver, now=world.clock())
+        await verify_domain(
+            domain, records=world.records, resolver=resolver, return_path_domain="rp.test", now=world.clock()
+        )
         found = await directory.domain("example.com", world.server)
         assert found is not None
         assert found.verified_at

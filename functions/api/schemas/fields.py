@@ -27,6 +27,11 @@ def text(value: object) -> str:
     return str(value) if isinstance(value, (str, int, float)) else ""
 
 
+def base64_or_bytes(value: object) -> str | bytes:
+    """Return base64 as text, or the bytes it encoded if it was large (``functions.api.large_data``)."""
+    return value if isinstance(value, bytes) else text(value)
+
+
 def word(value: object) -> object:
     """Return a number or a truth value as the text that JSON has for it, anything else unchanged."""
     return str(value).lower() if isinstance(value, bool) else str(value) if isinstance(value, (int, float)) else value

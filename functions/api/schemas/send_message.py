@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from functions.api.errors import Problem, naming
-from functions.api.schemas.fields import is_blank, is_true, switch, text, word
+from functions.api.schemas.fields import base64_or_bytes, is_blank, is_true, switch, text, word
 from shared.domain.letter import checked_metadata, checked_tag
 from shared.domain.mime_mailboxes import split_list
 
@@ -24,8 +24,8 @@ class WantedAttachment:
 
     name: str
     content_type: str
-    data: str
-    """Base64."""
+    data: str | bytes
+    """Base64, or what it encoded."""
 
     content_id: str
     disposition: str
@@ -148,7 +148,7 @@ def _attachments(value: object) -> Sequence[WantedAttachment]:
         WantedAttachment(
             name=text(entry.get("name")),
             content_type=text(entry.get("content_type")),
-            data=text(entry.get("data")),
+            data=base64_or_bytes(entry.get("data")),
             content_id=text(entry.get("content_id")),
             disposition=text(entry.get("disposition")).strip().lower(),
         )

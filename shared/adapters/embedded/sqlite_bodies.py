@@ -10,8 +10,9 @@ import asyncio
 import os
 import sqlite3
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
+from itertools import chain
 from pathlib import Path
 
 from shared.adapters.body_codec import BodyCodec
@@ -60,18 +61,27 @@ class SQLiteBodies:
 
     async def put(self, key: str, raw: bytes, *, expires_at: datetime) -> None:
         """Store the bytes durably; a repeat replaces them by the same."""
-        packed = await asyncio.to_thread(self._codec.pack, raw) if len(raw) > OFF_LOOP_BYTES else self._codec.pack(raw)
-        file = await self._write_file(packed.data) if len(packed.data) > FILE_BYTES else None
-        data = packed.data if file is None else None
+        data, digest, file = await self._stored(raw)
         expires_ms = to_ms(expires_at)
 
         def operation(connection: sqlite3.Connection) -> None:
             _abandon_file(connection, key)
-            connection.execute(PUT, (key, packed.size, packed.digest, data, file, expires_ms))
+            connection.execute(PUT, (key, len(raw), digest, data, file, expires_ms))
             if file is not None:
                 connection.execute(DATE_FILE, (expires_ms, file))
 
         await self._store.write(operation)
+
+    async def _stored(self, raw: bytes) -> tuple[bytes | None, bytes, str | None]:
+        """Return the compressed bytes for the row and the digest, or instead of the bytes the file that has them."""
+        if len(raw) <= OFF_LOOP_BYTES:
+            packed = self._codec.pack(raw)
+            return packed.data, packed.digest, None
+        blocks = self._codec.pack_in_blocks(raw)
+        begun, digest = await asyncio.to_thread(lambda: (_up_to(FILE_BYTES, blocks), self._codec.digest(raw)))
+        if sum(map(len, begun)) <= FILE_BYTES:
+            return b"".join(begun), digest, None
+        return None, digest, await self._write_file(chain(begun, blocks))
 
     async def get(self, key: str) -> bytes | None:
         """Return exactly the bytes that were put, or None if gone or expired."""
@@ -80,7 +90,7 @@ class SQLiteBodies:
             return None
         size, digest, data, file = row
         if file is not None:
-            data = await self._read_file(key, file)
+            return await self._read_file(key, size, digest, file)
         if data is None:
             return None
         if size > OFF_LOOP_BYTES:
@@ -118,28 +128,33 @@ class SQLiteBodies:
         rows = self._store.select(GET, (key, to_ms(self._clock())))
         return rows[0] if rows else None
 
-    async def _write_file(self, data: bytes) -> str:
+    async def _write_file(self, blocks: Iterable[bytes]) -> str:
         """Write a new file and return its name; it counts only once a row of ``bodies`` names it."""
         file = uuid.uuid4().hex
         due_ms = to_ms(self._clock() + _UNFINISHED_FILE_LIVES)
         await self._store.execute(BEGIN_FILE, (file, due_ms))
         try:
-            await asyncio.to_thread(_write, self._path(file), data, sync=self._store.durability == "full")
+            await asyncio.to_thread(_write, self._path(file), blocks, sync=self._store.durability == "full")
         except OSError as exc:
             raise StorageUnavailable(f"a body could not be written: {exc}") from exc
         return file
 
-    async def _read_file(self, key: str, file: str) -> bytes | None:
-        """Return the file's bytes, or None if the body was removed meanwhile."""
+    async def _read_file(self, key: str, size: int, digest: bytes, file: str) -> bytes | None:
+        """Return the body in the file, or None if it was removed meanwhile."""
+
+        def read() -> bytes:
+            with self._path(file).open("rb", buffering=0) as opened:
+                return self._codec.unpack_file(opened, size, digest)
+
         try:
-            return await asyncio.to_thread(self._path(file).read_bytes)
+            return await asyncio.to_thread(read)
         except FileNotFoundError as exc:
             row = self._row(key)
             if row is None:
                 return None
             if row[3] is not None and row[3] != file:
                 # A second put has replaced the file between the two looks.
-                return await self._read_file(key, row[3])
+                return await self._read_file(key, row[0], row[1], row[3])
             raise StorageUnavailable("the file of a body is missing") from exc
         except OSError as exc:
             raise StorageUnavailable(f"a body could not be read: {exc}") from exc
@@ -165,11 +180,22 @@ def _abandon_file(connection: sqlite3.Connection, key: str) -> str | None:
     return file
 
 
-def _write(path: Path, data: bytes, *, sync: bool) -> None:
+def _up_to(size_bytes: int, blocks: Iterable[bytes]) -> list[bytes]:
+    """Return all blocks, or just so many that they are more than the size."""
+    taken: list[bytes] = []
+    for block in blocks:
+        taken.append(block)
+        size_bytes -= len(block)
+        if size_bytes < 0:
+            break
+    return taken
+
+
+def _write(path: Path, blocks: Iterable[bytes], *, sync: bool) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     try:
         with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600), "wb") as file:
-            file.write(data)
+            file.writelines(blocks)
             file.flush()
             if sync:
                 os.fsync(file.fileno())

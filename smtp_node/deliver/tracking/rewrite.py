@@ -85,7 +85,8 @@ def rewritten(raw: bytes, marking: Marking | None) -> bytes:
     # RFC 2045 §4: without it a reader need not know what an encoding is.
     is_mime = _MIME_VERSION.search(raw, 0, head_end) is not None
     work = _Work(marking)
-    pieces: list[bytes] = []
+    view = memoryview(raw)
+    pieces: list[bytes | memoryview] = []
     at = 0
     for leaf in leaves(raw, sealed=SEALED):
         if leaf.attached or leaf.end - leaf.start > MAX_PART_BYTES:
@@ -97,10 +98,10 @@ def rewritten(raw: bytes, marking: Marking | None) -> bytes:
         if done is None or (done.encoding is not None and not is_mime):
             continue
         head = raw[leaf.head_at : leaf.start]
-        pieces += (raw[at : leaf.head_at], head if done.encoding is None else _with_encoding(head, done.encoding))
+        pieces += (view[at : leaf.head_at], head if done.encoding is None else _with_encoding(head, done.encoding))
         pieces.append(done.body)
         at = leaf.end
-    return b"".join((*pieces, raw[at:])) if pieces else raw
+    return b"".join((*pieces, view[at:])) if pieces else raw
 
 
 def _may_hold_marks(raw: bytes) -> bool:

@@ -1,0 +1,232 @@
+"""Keep a mail that came in: body, reservation, record, and only then what follows from it.
+
+The reservation holds what was drawn for the mail.  A client that did not see our 250
+sends the same bytes again; it is given the same ids then, and every later step is
+harmless when it is repeated.  So a crash anywhere leaves one copy or none, and what was
+answered with 250 is there.
+"""
+
+import hashlib
+import random
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from shared.domain.errors import MalformedMessage, NotFound, StorageUnavailable
+from shared.domain.event import Event, EventKind
+from shared.domain.headers import Head, split_head
+from shared.domain.ids import draw_ids, draw_token
+from shared.domain.incoming import Incoming
+from shared.domain.letter import MAX_SUBJECT
+from shared.domain.message import Delivery, Direction, Message, Status
+from shared.domain.tenancy import Server, Tenant
+from shared.flow.accept import Acceptance
+from shared.flow.token_keys import TokenSource
+from shared.ports import Outgoing, Stores
+from shared.settings import Settings
+from shared.store.directory import Directory
+from shared.store.messages import Messages
+from shared.store.reservations import Reservation, Reservations
+
+MAX_ID_DRAWS = 5
+MAX_DETAILS = 250
+MAX_DIGESTED_ID = 250
+
+
+@dataclass(frozen=True, slots=True)
+class Receiving:
+    """What taking mail in needs."""
+
+    stores: Stores
+    directory: Directory
+    messages: Messages
+    reservations: Reservations
+    settings: Settings
+    rng: random.Random
+    tokens: TokenSource
+
+    @classmethod
+    def beside(cls, acceptance: Acceptance, tokens: TokenSource) -> "Receiving":
+        """Return it over what accepting has."""
+        return cls(
+            acceptance.stores,
+            acceptance.directory,
+            acceptance.messages,
+            acceptance.reservations,
+            acceptance.settings,
+            acceptance.rng,
+            tokens,
+        )
+
+    async def tenant(self, incoming: Incoming) -> Tenant:
+        """Return whose mail it is.
+
+        Raises:
+            NotFound: the server was removed since the recipient was named.
+        """
+        tenant = await self.directory.tenant(incoming.server_id)
+        if tenant is None:
+            raise NotFound("the server of this address is gone")
+        return tenant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fate:
+    """What becomes of a mail that is kept."""
+
+    status: Status
+    details: str
+    """A sentence for its first row; empty for no row."""
+
+    hold_expires_at: datetime | None = None
+    bounce: bool = False
+
+
+Step = Callable[[Message], Awaitable[None]]
+"""Something to be done with the kept message; may be done again with the same one."""
+
+
+async def keep(
+    incoming: Incoming,
+    fate: Fate,
+    *,
+    before: Step | None = None,
+    after: Step | None = None,
+    using: Receiving,
+    now: datetime,
+) -> Message:
+    """Store the mail and return its record.  Twice with the same digest: the same record.
+
+    Args:
+        incoming: the mail.
+        fate: its status and why.
+        before: runs when the record is about to be written, such as what wakes a held message.
+        after: runs once the record is there: jobs and events.
+        using: what taking in needs.
+        now: when it came.
+
+    Raises:
+        NotFound: its server is gone.
+        StorageUnavailable: nothing was promised.
+    """
+    server = (await using.tenant(incoming)).server
+    reservation = await _reserve(incoming, server, using=using, now=now)
+    message = _message(incoming, fate, reservation)
+    rows = [_row(message, fate, using=using, now=now)] if fate.details else []
+    for _ in range(MAX_ID_DRAWS):
+        if before is not None:
+            await before(message)
+        if await using.messages.add(server, message, expires_at=now + using.settings.message_retention, rows=rows):
+            break
+        message = replace(message, id=draw_ids(now, 1, using.rng)[0])
+    else:
+        raise StorageUnavailable("no free message id was found")
+    if after is not None:
+        await after(message)
+    if incoming.digest:
+        await using.reservations.finish(server.id, _key(incoming), [message.id])
+    return message
+
+
+async def tell(events: Iterable[Event], *, using: Receiving) -> None:
+    """Put events on their queue.  Twice: they have the same ids."""
+    if some := [Outgoing(each.to_json(), group=str(each.server_id)) for each in events]:
+        await using.stores.events.send(some)
+
+
+def received_event(message: Message, details: str, now: datetime) -> Event:
+    """Return the event of a mail that came in."""
+    return Event(EventKind.RECEIVED, message.server_id, message.id, 1, now, details=details)
+
+
+def digest_of(rcpt_to: str, mail_from: str, raw: bytes) -> str:
+    """Return what makes a repeated mail the same one; empty for one that has no Message-ID.
+
+    Without an id, two mails of the same bytes may well be two (RFC 5322 §3.6.4 wants one in each).
+
+    Args:
+        rcpt_to: envelope recipient.
+        mail_from: envelope sender.
+        raw: as the client sent it: a repetition has the same bytes, trace fields included.
+    """
+    if not _message_id(_head(raw)):
+        return ""
+    envelope = f"{mail_from}\n{rcpt_to}\n\n"  # no address holds a line end
+    return hashlib.sha256(envelope.encode() + raw).hexdigest()
+
+
+async def _reserve(incoming: Incoming, server: Server, *, using: Receiving, now: datetime) -> Reservation:
+    """Return what is drawn for the mail, its body stored: the same again for a repeated one."""
+    key = _key(incoming)
+    if incoming.digest and (known := await using.reservations.get(server.id, key)):
+        return known
+    drawn = draw_ids(now, 1, using.rng)
+    reservation = Reservation(
+        digest=incoming.digest,
+        message_id=_message_id(_head(incoming.raw)),
+        body_key=f"{server.id}/{drawn[0]}-{draw_token(using.rng, 8)}",
+        recipients=[incoming.rcpt_to],
+        ids=drawn,
+        tokens=[draw_token(using.rng)],
+        at=now,
+    )
+    await using.stores.bodies.put(reservation.body_key, incoming.raw, expires_at=now + using.settings.body_retention)
+    if not incoming.digest or await using.reservations.put(server.id, key, reservation):
+        return reservation
+    # The same mail in another session was faster, a moment ago.
+    await using.stores.bodies.delete(reservation.body_key)
+    known = await using.reservations.get(server.id, key)
+    if known is None:
+        raise StorageUnavailable("the reservation of this mail is gone again")
+    return known
+
+
+def _key(incoming: Incoming) -> str:
+    # No Idempotency-Key of a customer's can hold a line end, so none is ever the same.
+    return f"incoming\n{incoming.digest}"
+
+
+def _message(incoming: Incoming, fate: Fate, reservation: Reservation) -> Message:
+    head = _head(incoming.raw)
+    return Message(
+        server_id=incoming.server_id,
+        id=reservation.ids[0],
+        token=reservation.tokens[0],
+        direction=Direction.INCOMING,
+        rcpt_to=incoming.rcpt_to,
+        mail_from=incoming.mail_from,
+        subject=head.text(b"Subject")[:MAX_SUBJECT],
+        message_id=reservation.message_id,
+        body_key=reservation.body_key,
+        size_bytes=len(incoming.raw),
+        origin=incoming.origin,
+        status=fate.status,
+        attempt=2 if fate.status.final else 1,
+        hold_expires_at=fate.hold_expires_at,
+        domain=incoming.route.domain if incoming.route else "",
+        bounce=fate.bounce,
+    )
+
+
+def _row(message: Message, fate: Fate, *, using: Receiving, now: datetime) -> Delivery:
+    return Delivery(
+        id=draw_ids(now, 1, using.rng)[0],
+        attempt=1,
+        status=message.status,
+        details=fate.details[:MAX_DETAILS],
+        output="",
+        at=now,
+        log_id=draw_token(using.rng, 8),
+    )
+
+
+def _head(raw: bytes) -> Head:
+    """Return the head; an empty one if it cannot be split: bounces of old systems must come in all the same."""
+    try:
+        return split_head(raw)
+    except MalformedMessage:
+        return Head((), 0)
+
+
+def _message_id(head: Head) -> str:
+    return head.text(b"Message-ID").strip().strip("<>")[:MAX_DIGESTED_ID]

@@ -1,0 +1,172 @@
+"""Mail that comes in to an installation in memory: bounces, complaints and plain mail, taken by the real flow."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from shared.domain.event import Event, EventKind
+from shared.domain.incoming import Incoming
+from shared.domain.message import Message, Origin, Status, Via
+from shared.domain.outcome import Sent
+from shared.flow.find_inward import Finding, Inward, find_inward
+from shared.flow.follow import Following, follow
+from shared.flow.keep_incoming import Receiving, digest_of
+from shared.flow.settle import settle
+from shared.flow.suppress import Suppressing
+from shared.flow.take_incoming import take_incoming
+from shared.store.routes import Routes
+from shared.store.servers import Servers
+from shared.tokens import Named
+from tests.fakes.installation import Installation
+
+RP = "rp.localhost"
+
+
+def dsn(
+    recipient: str = "user@dest.test",
+    *,
+    action: str = "failed",
+    status: str = "5.1.1",
+    head: str = "",
+    unique: str = "",
+) -> bytes:
+    """Return a report by RFC 3464; ``head`` is the head of the returned message."""
+    text = f"""From: MAILER-DAEMON@mx.dest.test
+To: <rp@rp.localhost>
+Subject: Undelivered Mail Returned to Sender
+Message-ID: <dsn{unique}@mx.dest.test>
+Auto-Submitted: auto-replied
+MIME-Version: 1.0
+Content-Type: multipart/report; report-type=delivery-status; boundary=b
+
+--b
+Content-Type: text/plain
+
+This is the mail system at host mx.dest.test.
+
+--b
+Content-Type: message/delivery-status
+
+Reporting-MTA: dns; mx.dest.test
+
+Final-Recipient: rfc822; {recipient}
+Action: {action}
+Status: {status}
+Diagnostic-Code: smtp; 550 {status} No such user here
+
+--b
+Content-Type: text/rfc822-headers
+
+{head or "Subject: Hello"}
+
+--b--
+"""
+    return text.replace("\n", "\r\n").encode()
+
+
+def complaint(recipient: str = "", *, head: str = "", kind: str = "abuse", unique: str = "") -> bytes:
+    """Return a feedback report (RFC 5965)."""
+    to = f"Original-Rcpt-To: {recipient}\n" if recipient else ""
+    text = f"""From: <fbl@isp.test>
+To: <fbl@rp.localhost>
+Subject: FW: Hello
+Message-ID: <arf{unique}@isp.test>
+MIME-Version: 1.0
+Content-Type: multipart/report; report-type=feedback-report; boundary=b
+
+--b
+Content-Type: text/plain
+
+This is an email abuse report.
+
+--b
+Content-Type: message/feedback-report
+
+Feedback-Type: {kind}
+User-Agent: SomeGenerator/1.0
+Version: 1
+{to}
+--b
+Content-Type: message/rfc822
+
+From: <app@example.test>
+{head or "Subject: Hello"}
+
+Hi.
+
+--b--
+"""
+    return text.replace("\n", "\r\n").encode()
+
+
+@dataclass(slots=True)
+class Post:
+    """What comes to port 25 of an installation, and what became of it."""
+
+    here: Installation
+
+    @property
+    def finding(self) -> Finding:
+        """What finding a recipient needs."""
+        here = self.here
+        return Finding(here.settings, here.directory, Servers(here.records), Routes(here.records), here.tokens)
+
+    @property
+    def receiving(self) -> Receiving:
+        """What taking mail in needs."""
+        return Receiving.beside(self.here.acceptance, self.here.tokens)
+
+    async def sent(self, recipient: str = "user@dest.test") -> Message:
+        """Return a message that some host has taken."""
+        message = await self.here.accept_one(recipient)
+        claimed = await self.here.claim_one()
+        await settle(claimed, Sent("ok", "250 OK"), took=timedelta(0), using=self.here.settling, now=self.here.clock())
+        await self.here.take_events()
+        return await self.here.message(message.id)
+
+    async def token(self, message: Message) -> str:
+        """Return the return-path token of a message."""
+        return (await self.here.tokens.tokens()).return_path(Named(message.server_id, message.id))
+
+    async def find(self, address: str) -> Inward:
+        """Return where an address leads; it must be one that takes mail."""
+        found = await find_inward(address, using=self.finding)
+        assert isinstance(found, Inward), found
+        return found
+
+    async def take(self, address: str, raw: bytes) -> Message | None:
+        """Take a mail in as port 25 does."""
+        found = await self.find(address)
+        incoming = Incoming(
+            to=found.to,
+            rcpt_to=found.address,
+            mail_from="",
+            raw=b"Received: from x by y; z\r\n" + raw,
+            origin=Origin(Via.ESMTP, "192.0.2.9", "mx.dest.test", "mx.dest.test"),
+            received_at=self.here.clock(),
+            digest=digest_of(address, "", raw),
+        )
+        return await take_incoming(incoming, using=self.receiving, now=self.here.clock())
+
+    async def events(self, *kinds: EventKind) -> list[Event]:
+        """Take the events off their queue; each once, however often it lies there; only of these kinds if given."""
+        self.here.clock.advance(timedelta(seconds=11))  # those of messages still in hand are delayed
+        found = {event.id: event for event in map(Event.from_json, await self.here.take_events())}
+        return [each for each in found.values() if not kinds or each.kind in kinds]
+
+    async def follow(self, *events: Event) -> None:
+        """Do what follows from events."""
+        here = self.here
+        following = Following(Suppressing.over(here.stores, here.settings), here.directory, here.messages)
+        await follow(events, using=following, now=here.clock())
+
+    async def status(self, message: Message) -> Status:
+        """Return what a message has become."""
+        return (await self.here.message(message.id)).status
+
+    async def row(self, message: Message | None) -> str:
+        """Return what the only row of a kept mail says."""
+        assert message is not None
+        found = await self.here.messages.with_deliveries(self.here.server, message.id)
+        assert found is not None
+        [row] = found[1]
+        return row.details
