@@ -123,22 +123,22 @@ async def _concerned(domain: Domain, records: Records) -> Sequence[ServerId]:
         return [domain.server_id]
     servers, domains = Servers(records), Domains(records)
     found: list[ServerId] = []
-    async for server in every(lambda cursor: servers.page(domain.organization_id, cursor)):
-        own = await domains.get(domain.name, server)
+    async for server_id in every(lambda cursor: servers.ids(domain.organization_id, cursor)):
+        own = await domains.find(domain.name, server_id, domain.organization_id)
         if own is None or own.verified_at is None:
-            found.append(server.id)
+            found.append(server_id)
     return found
 
 
 def _event(server_id: ServerId, domain: Domain, check: DNSCheck) -> Event:
-    wrong = [each.error for each in check.findings if each.error and each.wrong]
+    errors = [each.error for each in sorted(check.findings, key=lambda each: not each.wrong) if each.error]
     return Event(
         EventKind.DOMAIN_ERROR,
         server_id,
         MessageId(0),
         0,
         check.at,
-        details="; ".join(wrong)[:MAX_DETAILS],
+        details="; ".join(errors)[:MAX_DETAILS],
         # The check's moment makes every telling of it the same event.
         subject=f"{domain.name[:MAX_NAME_IN_SUBJECT]}#{to_ms(check.at)}",
         data=event_data(domain.name, check),

@@ -21,6 +21,9 @@ _LISTED = "domain#"
 _LISTED_END = "domain$"
 """The text right after everything that starts with ``domain#``."""
 
+_CHECK_MOMENT = {"dns_at": 0}
+"""Added to, it gives items of before there were checks the moment of the last one: none."""
+
 
 def domain_puts(domain: Domain) -> Sequence[Write]:
     """Return the writes that make a domain; as one group, they hold only if the owner has none of that name."""
@@ -77,7 +80,9 @@ class Domains:
     async def mark_verified(self, domain: Domain, at: datetime, *, trusted: bool, check_due: datetime) -> Domain | None:
         """Note that mail may be sent from it and return it as it is now; None if it is gone."""
         attributes: Item = {"verified_at": to_ms(at), "trusted": trusted, "check_due": to_ms(check_due)}
-        item = await self._records.update(Update(_key(domain), set=attributes, when=[Exists()]))
+        item = await self._records.update(
+            Update(_key(domain), set=attributes, add=_CHECK_MOMENT, when=[Exists()]),
+        )
         return None if item is None else _from_item(item)
 
     async def mark_return_path(self, domain: Domain, *, own: bool) -> Domain | None:
@@ -93,23 +98,26 @@ class Domains:
         *,
         own_return_path: bool | None = None,
     ) -> Domain | None:
-        """Store a new check, if there is one, and when the next is due; return the domain as it is now.
+        """Store a new check and when the next is due, as far as given; return the domain as it is now.
 
         ``own_return_path`` as ``mark_return_path`` has it; None: not known, so unchanged.
         None if it is gone, or somebody else stored a check since it was read.
         """
-        attributes: Item = {"check_due": to_ms_or_zero(due)}
+        attributes: Item = {}
+        add = {} if check is not None else _CHECK_MOMENT
+        if due is not None:
+            attributes["check_due"] = to_ms(due)
         if check is not None:
             attributes |= {"dns": _check_value(check), "dns_at": to_ms(check.at), "dns_told": check.told}
         if own_return_path is not None:
             attributes["own_return_path"] = own_return_path
         # The token tells it from one of the same name that was added after this was removed.
         when: list[Condition] = [Exists(), Equals("verification_token", domain.verification_token)]
-        if domain.check is not None:
-            when.append(Equals("dns_at", to_ms(domain.check.at)))
+        if domain.check is not None or domain.check_due is not None:
+            when.append(Equals("dns_at", to_ms_or_zero(domain.check.at if domain.check else None)))
         if domain.check_due is not None:
             when.append(Equals("check_due", to_ms(domain.check_due)))
-        item = await self._records.update(Update(_key(domain), set=attributes, when=when))
+        item = await self._records.update(Update(_key(domain), set=attributes, add=add, when=when))
         return None if item is None else _from_item(item)
 
     async def mark_told(self, domain: Domain, check: DNSCheck) -> None:
@@ -166,6 +174,7 @@ def _to_item(domain: Domain) -> Item:
         "trusted": domain.trusted,
         "own_return_path": domain.own_return_path,
         "check_due": to_ms_or_zero(domain.check_due),
+        "dns_at": 0,
     }
 
 

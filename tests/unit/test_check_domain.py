@@ -2,8 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -12,83 +11,18 @@ import pytest
 from shared.domain.dns_records import dkim_record, ownership_value
 from shared.domain.errors import StorageUnavailable
 from shared.domain.event import Event
-from shared.domain.tenancy import DKIMAlgorithm, Domain, Organization, Scope, Server
-from shared.flow.check_domain import Checked, Checking, check_domain
+from shared.domain.tenancy import DKIMAlgorithm, Scope
 from shared.flow.domains import NewDomain, add_domain, delete_domain, find_domain
-from shared.flow.due import PUT_OFF, Scheduling, do_due
-from shared.flow.due_checks import DueChecks
+from shared.flow.due import PUT_OFF
 from shared.flow.servers import NewServer, create_server
 from shared.flow.verify_domain import verify_domain
-from shared.store.domains import Domains
-from tests.fakes.installation import Installation, install
+from shared.ports import Update
+from shared.store.keys import domain_key
+from tests.fakes.checking import World
+from tests.fakes.installation import install
 from tests.fakes.resolver import FakeResolver
 
 HOUR = timedelta(hours=1)
-
-
-@dataclass
-class World:
-    """An installation, and a DNS that tests change."""
-
-    here: Installation
-    txt: dict[str, Sequence[str]] = field(default_factory=dict)
-    failing: list[str] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)
-    cname: dict[str, str] = field(default_factory=dict)
-    resolvers: list[FakeResolver] = field(default_factory=list)
-
-    @property
-    def checking(self) -> Checking:
-        """What checks need."""
-        return Checking(self.here.records, self.here.events, self.here.settings)
-
-    def resolver(self) -> FakeResolver:
-        """Return the DNS as it is now."""
-        self.resolvers.append(FakeResolver(txt=self.txt, failing=self.failing, missing=self.missing, cname=self.cname))
-        return self.resolvers[-1]
-
-    async def add(self, name: str = "example.com", *, owner: Server | Organization | None = None) -> Domain:
-        """Add a domain, publish all that is needed, and verify it."""
-        domain = await add_domain(
-            NewDomain(name=name, algorithms=list(DKIMAlgorithm), scope=Scope.SERVER),
-            owner=owner or self.here.server,
-            records=self.here.records,
-            keyring=self.here.stores.keyring,
-            rng=self.here.rng,
-            now=self.here.clock(),
-        )
-        self.publish(domain)
-        verified = await verify_domain(
-            domain,
-            records=self.here.records,
-            resolver=self.resolver(),
-            return_path_domain="rp.localhost",
-            now=self.here.clock(),
-        )
-        return verified.domain
-
-    def publish(self, domain: Domain) -> None:
-        """Publish what is needed."""
-        self.txt[domain.name] = [ownership_value(domain), f"v=spf1 a:{self.here.settings.hostname} ~all"]
-        self.txt |= {name: [value] for name, value in (dkim_record(domain.name, key) for key in domain.keys)}
-
-    async def check(self, domain: Domain) -> Checked:
-        """Check it now."""
-        return await check_domain(domain, resolver=self.resolver(), using=self.checking, now=self.here.clock())
-
-    async def tick(self, *, after: timedelta = timedelta(0)) -> int:
-        """Run the every-minute stage."""
-        self.here.clock.advance(after)
-        checks = DueChecks(self.checking, self.resolver)
-        return await do_due(using=Scheduling(self.here.settling, self.here.directory, checks), now=self.here.clock())
-
-    async def events(self) -> list[Mapping[str, Any]]:
-        """Take the events."""
-        return [json.loads(each) for each in await self.here.take_events()]
-
-    def entries(self) -> int:
-        """Return how many entries of checks the schedule holds."""
-        return sum("#check#" in key.sort for key in self.here.records._kept) - 1  # one is of the installation's domain
 
 
 @pytest.fixture
@@ -139,25 +73,42 @@ class TestPlan:
         assert await world.tick(after=HOUR / 2) == 1
         assert world.resolvers[-1].asked
 
-    async def test_domain_of_before_gets_its_entry_by_verify_and_check(self, world: World) -> None:
-        """There is no scan that would find it."""
+    @pytest.mark.parametrize("by", ["verify", "check"])
+    async def test_domain_of_before_gets_its_entry_by_verify_or_check(self, world: World, by: str) -> None:
+        """There is no scan that would find it; its item has none of the attributes of today."""
         domain = await world.add()
-        for entry in [key for key in world.here.records._kept if "#check#" in key.sort and "example.com" in key.sort]:
-            del world.here.records._kept[entry]
-        old = await Domains(world.here.records).save_check(domain, None, None)
-        assert old is not None
-        assert old.check_due is None
-
-        await verify_domain(
-            old,
-            records=world.here.records,
-            resolver=world.resolver(),
-            return_path_domain="rp.localhost",
-            now=world.here.clock(),
+        await world.here.records.update(
+            Update(
+                domain_key(domain.name, server_id=domain.server_id),
+                remove=["check_due", "dns_at", "own_return_path"],
+            )
         )
+        for entry in [key for key in world.here.records._kept if key.sort.endswith("#example.com")]:
+            del world.here.records._kept[entry]
+        old = await find_domain("example.com", records=world.here.records)
+        assert (old.check_due, world.entries()) == (None, 0)
+
+        if by == "check":
+            await world.check(old)
+        else:
+            await verify_domain(
+                old,
+                records=world.here.records,
+                resolver=world.resolver(),
+                return_path_domain="rp.localhost",
+                now=world.here.clock(),
+            )
+        world.txt[domain.name] = []
+        await world.tick(after=HOUR)
 
         assert world.entries() == 1
-        assert (await find_domain("example.com", records=world.here.records)).check_due is not None
+        assert len(await world.events()) == 1
+
+    async def test_check_of_before_the_verification_ends_no_chain(self, world: World) -> None:
+        """It was still asking when the domain was verified."""
+        domain = await world.add()
+        await world.check(replace(domain, verified_at=None, check_due=None))
+        assert (await find_domain("example.com", records=world.here.records)).check_due == domain.check_due
 
     async def test_removed_domain_is_forgotten(self, world: World) -> None:
         """And one of the same name that was added since has a chain of its own."""
@@ -264,6 +215,18 @@ class TestTold:
         world.here.clock.advance(HOUR)
         await asyncio.gather(world.tick(), world.tick(), world.check(domain))
         assert len({event["id"] for event in await world.events()}) == 1
+
+    async def test_of_two_that_read_the_same_the_slower_tells_nothing(self, world: World) -> None:
+        """Its question to the DNS may be older than the other's answer."""
+        domain = await world.add()
+        world.txt[domain.name] = []
+        first = await world.check(domain)
+        world.here.clock.advance(timedelta(seconds=1))
+        second = await world.check(domain)
+        assert first.domain.check is not None
+        assert second.domain.check is not None
+        assert second.domain.check.at == first.domain.check.at
+        assert len(await world.events()) == 1
 
     @pytest.mark.parametrize("failing", ["send", "update", "remove"])
     async def test_killed_at_any_step_is_one_event(
