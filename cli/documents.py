@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from shared.domain.credentials import use_of
+from shared.domain.dns_check import DNSCheck, Finding, Record
 from shared.domain.dns_records import records_to_publish
 from shared.domain.message import Delivery, Message
 from shared.domain.routes import AddressTarget, HTTPTarget, Route, SMTPTarget, Target
@@ -48,14 +49,32 @@ def server_document(server: Server, organization: Organization) -> dict[str, Any
 
 
 def domain_document(domain: Domain, settings: Settings) -> dict[str, Any]:
-    """Return a domain and every record that must be published for it."""
+    """Return a domain, every record that must be published for it, and its last check if there was one."""
     records = records_to_publish(domain, hostname=settings.hostname, return_path_domain=settings.return_path_domain)
     return {
         "domain": domain.name,
         "records": [
             {"type": each.type, "name": each.name, "value": each.value, "purpose": each.purpose} for each in records
         ],
+    } | ({"check": check_document(domain.check)} if domain.check else {})
+
+
+def check_document(check: DNSCheck) -> dict[str, Any]:
+    """Return what is known of a domain's DNS records; null for one of which nothing is known."""
+    return {
+        "ok": check.ok,
+        "checked_at": _at(check.at),
+        **{record.value: _finding(check.summary(record)) for record in Record},
+        "keys": [
+            {"selector": each.selector, "status": each.status.value, "error": each.error or None}
+            for each in check.findings
+            if each.record is Record.DKIM
+        ],
     }
+
+
+def _finding(found: Finding | None) -> dict[str, Any] | None:
+    return None if found is None else {"status": found.status.value, "error": found.error or None}
 
 
 def domain_row(domain: Domain, owner: Server | Organization) -> dict[str, Any]:
@@ -66,6 +85,8 @@ def domain_row(domain: Domain, owner: Server | Organization) -> dict[str, Any]:
         "permalink": owner.permalink,
         "verified_at": _at(domain.verified_at),
         "trusted": domain.trusted,
+        "dns_ok": domain.check.ok if domain.check else None,
+        "checked_at": _at(domain.check.at if domain.check else None),
     }
 
 

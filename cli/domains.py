@@ -49,6 +49,7 @@ def add(
         from cli.documents import domain_document
         from shared.domain.tenancy import Scope
         from shared.flow.domains import NewDomain, add_domain
+        from shared.flow.plan_check import check_wait
 
         # Whoever may run this command has the store in their hands.
         wanted = NewDomain(name=name, algorithms=_algorithms(dkim, tools.settings), scope=Scope.ADMIN, trusted=trusted)
@@ -59,6 +60,7 @@ def add(
             keyring=tools.stores.keyring,
             rng=tools.rng,
             now=tools.now(),
+            check_after=check_wait(tools.settings),
         )
         document = domain_document(added, tools.settings)
         return Answer(document, instead=_for_people(document, verified=added.verified_at is not None))
@@ -105,6 +107,7 @@ def verify(name: DomainName, server: InServer = "", organization: InOrganization
     async def work(tools: "Tools") -> Answer:
         from cli.documents import domain_document
         from shared.flow.domains import find_domain
+        from shared.flow.plan_check import check_wait
         from shared.flow.verify_domain import verify_domain
 
         owner = await _owner_or_none(server, organization, tools)
@@ -116,6 +119,7 @@ def verify(name: DomainName, server: InServer = "", organization: InOrganization
             resolver=tools.resolver(),
             return_path_domain=tools.settings.return_path_domain,
             now=tools.now(),
+            check_after=check_wait(tools.settings),
         )
         document = {
             "domain": domain.name,
@@ -126,6 +130,31 @@ def verify(name: DomainName, server: InServer = "", organization: InOrganization
         if as_json:
             document |= {"records": domain_document(found.domain, tools.settings)["records"]}
         return Answer(document, failed=not found.verified)
+
+    run(work, as_json=as_json)
+
+
+@commands.command()
+def check(name: DomainName, server: InServer = "", organization: InOrganization = "", as_json: AsJSON = False) -> None:
+    """Look at all of a domain's DNS records now, and say which are missing or wrong."""
+
+    async def work(tools: "Tools") -> Answer:
+        from cli.documents import check_document
+        from shared.domain.dns import LookupFailed
+        from shared.flow.check_domain import Checking, check_domain
+        from shared.flow.domains import find_domain
+
+        owner = await _owner_or_none(server, organization, tools)
+        domain = await find_domain(name, owner=owner, records=tools.stores.records)
+        using = Checking(tools.stores.records, tools.stores.events, tools.settings)
+        checked = await check_domain(domain, resolver=tools.resolver(), using=using, now=tools.now())
+        found = checked.domain.check
+        if found is None or not checked.answered:
+            raise LookupFailed(f"the DNS gave no answer about {domain.name}; what is known of it stays as it was")
+        unknown = sorted(f"{record.value} {selector}".strip() for record, selector in checked.unknown)
+        document = {"domain": domain.name, "verified": checked.domain.verified_at is not None}
+        document |= check_document(found) | {"unknown": unknown}
+        return Answer(document, instead=_checked_for_people(document), failed=not found.ok)
 
     run(work, as_json=as_json)
 
@@ -162,7 +191,27 @@ def _for_people(document: "Document", *, verified: bool) -> str:
     lines = [f"{name} {state}", "", "Publish:"]
     for record in document["records"]:
         lines += ["", f"{record['type']}  {record['name']}", f"  {record['value']}", f"  ({record['purpose']})"]
+    if "check" in document:
+        lines += ["", f"Found in the DNS at {document['check']['checked_at']}:", "", *_findings(document["check"])]
     return "\n".join(lines)
+
+
+def _checked_for_people(document: "Document") -> str:
+    """Return one line for each record, with what to do below it."""
+    lines = _findings(document)
+    if document["unknown"]:
+        lines.append(f"No answer just now, so what is said of these is older: {', '.join(document['unknown'])}")
+    return "\n".join(lines)
+
+
+def _findings(check: "Document") -> list[str]:
+    lines: list[str] = []
+    for record in ("spf", "dkim", "return_path", "mx"):
+        found = check[record]
+        lines.append(f"{record:12} {found['status'] if found else 'not known: the DNS gave no answer'}")
+        if found and found["error"]:
+            lines.append(f"             {found['error']}")
+    return lines
 
 
 def _algorithms(choice: DKIMChoice | None, settings: "Settings") -> "Sequence[DKIMAlgorithm]":

@@ -185,6 +185,12 @@ class Settings:
     dkim_algorithms: tuple[str, ...] = setting(
         "rsa,ed25519", "Keys made for a new domain; each signs every message.", form.several_of("rsa", "ed25519")
     )
+    domain_check: timedelta = setting(
+        "1h",
+        "How long after a sending domain was verified, or its DNS records changed, they are looked at again;"
+        " the wait grows to 24 times this while nothing changes.",
+        form.span(timedelta(minutes=1), timedelta(days=7)),
+    )
     max_attempts: int = setting("18", "Attempts before a soft failure becomes final.", form.integer(1, 100))
     first_retry: timedelta = setting(
         "5m", "Wait after the first soft failure.", form.span(timedelta(seconds=10), timedelta(days=1))
@@ -235,7 +241,9 @@ class Settings:
     # --- Running it
     log_level: str = setting("info", "Least severe log line written.", form.one_of("debug", "info", "warning", "error"))
     time_factor: float = setting(
-        "1", "Tests only: divides retry and hold times and the every-minute tick.", form.number(1, 1000000)
+        "1",
+        "Tests only: divides retry, hold and domain check times and the every-minute tick.",
+        form.number(1, 1000000),
     )
 
     @classmethod

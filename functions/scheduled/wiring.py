@@ -4,9 +4,12 @@ import functools
 import os
 from dataclasses import dataclass
 
+from shared.flow.check_domain import Checking
 from shared.flow.due import Scheduling
+from shared.flow.due_checks import DueChecks
 from shared.flow.grow import Growing
 from shared.flow.settle import Settling
+from shared.network import Resolver
 from shared.settings import Settings
 from shared.store.directory import Directory
 from shared.store.messages import Messages
@@ -40,4 +43,13 @@ def services() -> EveryMinute:
         rng=PooledRandom(),
     )
     growing = Growing.over(stores.records) if settings.backend == "aws" else None
-    return EveryMinute(Scheduling(settling, Directory(stores.records, clock=utc_now)), growing)
+    checking = Checking(stores.records, stores.events, settings)
+
+    def new_resolver() -> Resolver:
+        # At the first domain that is due: most runs need no DNS, and no cold start waits for dnspython.
+        from shared.adapters.dns import DNSResolver
+
+        return DNSResolver(settings.dns_servers)
+
+    directory = Directory(stores.records, clock=utc_now)
+    return EveryMinute(Scheduling(settling, directory, DueChecks(checking, new_resolver)), growing)

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from shared.domain.tenancy import DKIMAlgorithm, DKIMKey
+from shared.domain.tenancy import DKIMAlgorithm
 
 RSA_BITS = 2048
 """RFC 8301 §3.2 asks for 2048; Postal makes 1024 (app/models/domain.rb, generate_dkim_key)."""
@@ -39,14 +39,6 @@ def new_key(algorithm: DKIMAlgorithm) -> KeyPair:
         case _:
             assert_never(algorithm)
     return KeyPair(private, base64.b64encode(public).decode("ascii"))
-
-
-def dns_record(selector: str, domain: str, key: DKIMKey) -> tuple[str, str]:
-    """Return name and value of the TXT record to publish (RFC 6376 §3.6.1).
-
-    The value is one text; a DNS server splits it into strings of 255 (RFC 1035 §3.3.14).
-    """
-    return f"{selector}._domainkey.{domain}", f"v=DKIM1; k={key.algorithm.value}; p={key.public}"
 
 
 def wrap_context(domain: str, selector: str) -> str:

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from shared.domain.dkim_keys import dns_record
-from shared.domain.tenancy import Domain
+from shared.domain.tenancy import DKIMKey, Domain
 
 VERIFICATION_PREFIX = "edgepost-verification "
 RETURN_PATH_LABEL = "psrp"
@@ -31,6 +30,14 @@ def own_return_path(name: str) -> str:
 def ownership_value(domain: Domain) -> str:
     """Return the TXT value that proves that the domain's owner wants Edgepost to send for it."""
     return f"{VERIFICATION_PREFIX}{domain.verification_token}"
+
+
+def dkim_record(domain: str, key: DKIMKey) -> tuple[str, str]:
+    """Return name and value of a key's TXT record (RFC 6376 §3.6.1).
+
+    The value is one text; a DNS server splits it into strings of 255 (RFC 1035 §3.3.14).
+    """
+    return f"{key.selector}._domainkey.{domain}", f"v=DKIM1; k={key.algorithm.value}; p={key.public}"
 
 
 def records_to_publish(domain: Domain, *, hostname: str, return_path_domain: str) -> Sequence[DNSRecord]:
@@ -79,7 +86,7 @@ def records_to_publish(domain: Domain, *, hostname: str, return_path_domain: str
 def _dkim(domain: Domain) -> Sequence[DNSRecord]:
     found: list[DNSRecord] = []
     for key in domain.keys:
-        name, value = dns_record(key.selector, domain.name, key)
+        name, value = dkim_record(domain.name, key)
         found.append(
             DNSRecord(
                 "TXT",

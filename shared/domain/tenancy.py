@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from shared.domain.dns_check import DNSCheck
 from shared.domain.ids import CredentialId, OrganizationId, ServerId
 
 
@@ -138,6 +139,12 @@ class Domain:
 
     own_return_path: bool = False
     """The alias for its own return path led to us when it was last looked for."""
+
+    check: DNSCheck | None = None
+    """What is known of its records; None before the first look."""
+
+    check_due: datetime | None = None
+    """When its records are looked at again; an entry of the schedule for another moment is an old one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ import random
 import string
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from shared.domain.addresses import domain_name
 from shared.domain.dkim_keys import new_key, wrap_context
@@ -13,6 +13,7 @@ from shared.domain.errors import InvalidValue, NameTaken, NotFound, NotPermitted
 from shared.domain.ids import draw_token
 from shared.domain.names import check_typed_name
 from shared.domain.tenancy import DKIMAlgorithm, DKIMKey, Domain, Organization, Scope, Server
+from shared.flow.plan_check import CHECK_AFTER, plan_check
 from shared.ports import Keyring, Records
 from shared.store.domains import Domains, Owner
 from shared.store.paging import every
@@ -45,8 +46,11 @@ async def add_domain(
     keyring: Keyring,
     rng: random.Random,
     now: datetime,
+    check_after: timedelta = CHECK_AFTER,
 ) -> Domain:
     """Add a domain to a server, or to an organization for all its servers.
+
+    A trusted domain's records are looked at for the first time after ``check_after``.
 
     Raises:
         InvalidValue: not a domain name, or no key asked for.
@@ -61,7 +65,8 @@ async def add_domain(
         raise _taken(name, owner)
     domain = await new_domain(name, wanted.algorithms, owner=owner, keyring=keyring, rng=rng, now=now)
     if wanted.trusted:
-        domain = trusted(domain, now)
+        domain = trusted(domain, now, check_due=now + check_after)
+        await plan_check(domain, records)
     if not await store.add(domain):
         if await store.get(name, owner) is not None:
             raise _taken(name, owner)
@@ -106,9 +111,9 @@ async def _new_dkim_key(name: str, algorithm: DKIMAlgorithm, *, keyring: Keyring
     return DKIMKey(algorithm, selector, pair.public, wrapped)
 
 
-def trusted(domain: Domain, now: datetime) -> Domain:
+def trusted(domain: Domain, now: datetime, *, check_due: datetime) -> Domain:
     """Return the domain as verified by an admin's word."""
-    return replace(domain, verified_at=now, trusted=True)
+    return replace(domain, verified_at=now, trusted=True, check_due=check_due)
 
 
 async def find_domain(name: str, *, owner: Owner | None = None, records: Records) -> Domain:

@@ -31,6 +31,7 @@ from shared.domain.passwords import hash_password
 from shared.domain.tenancy import CredentialType, DKIMAlgorithm, Mode, Organization
 from shared.flow.credentials import issue
 from shared.flow.domains import new_domain, trusted
+from shared.flow.plan_check import check_wait, plan_check
 from shared.flow.servers import new_server
 from shared.ports import Keyring, Records, SecretsFile
 from shared.settings import Settings
@@ -100,6 +101,7 @@ async def initialize(
             first = await _first_things(secrets, records=records, keyring=keyring, settings=settings, rng=rng, now=now)
             made = FirstRun(first.installation, secrets, secrets.admin_token, created=True)
             file.write(_file_text(made))
+            await plan_check(first.domain, records)
             if await store.create(first):
                 return made
             there = await store.get()
@@ -170,7 +172,7 @@ async def _first_things(
         organization=organization,
         server=server,
         # The operator of the installation chose the domain: an admin's word.
-        domain=trusted(domain, now),
+        domain=trusted(domain, now, check_due=now + check_wait(settings)),
         api=api.credential,
         smtp=smtp.credential,
     )

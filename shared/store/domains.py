@@ -7,10 +7,11 @@ a domain of the same name, with keys and a verification of its own.
 from collections.abc import Sequence
 from datetime import datetime
 
+from shared.domain.dns_check import DNSCheck, DNSStatus, Finding, Record
 from shared.domain.ids import OrganizationId, ServerId
 from shared.domain.moments import to_ms, to_ms_or_zero
 from shared.domain.tenancy import DKIMAlgorithm, DKIMKey, Domain, Organization, Server
-from shared.ports import Absent, Delete, Exists, Item, Key, Put, Records, Update, Value, Write
+from shared.ports import Absent, Condition, Delete, Equals, Exists, Item, Key, Put, Records, Update, Value, Write
 from shared.store.items import flag, moment, moment_or_none, number, rows, text
 from shared.store.keys import domain_key, domain_listing_key, organization_key, server_key
 
@@ -19,6 +20,9 @@ Owner = Server | Organization
 _LISTED = "domain#"
 _LISTED_END = "domain$"
 """The text right after everything that starts with ``domain#``."""
+
+_CHECK_MOMENT = {"dns_at": 0}
+"""Added to, it gives items of before there were checks the moment of the last one: none."""
 
 
 def domain_puts(domain: Domain) -> Sequence[Write]:
@@ -42,6 +46,11 @@ class Domains:
     async def get(self, name: str, owner: Owner) -> Domain | None:
         """Return the owner's own domain of that name, or None."""
         item = await self._records.get(_key_of(name, owner))
+        return None if item is None else _from_item(item)
+
+    async def find(self, name: str, server_id: int, organization_id: int) -> Domain | None:
+        """Return the domain of that name of a server, or with 0 of an organization; None if there is none."""
+        item = await self._records.get(domain_key(name, server_id=server_id or None, organization_id=organization_id))
         return None if item is None else _from_item(item)
 
     async def usable_by(self, name: str, server: Server) -> Sequence[Domain]:
@@ -68,16 +77,53 @@ class Domains:
         found = await self._records.get_many(keys)
         return [_from_item(found[key]) for key in keys if key in found], page.cursor
 
-    async def mark_verified(self, domain: Domain, at: datetime, *, trusted: bool) -> Domain | None:
+    async def mark_verified(self, domain: Domain, at: datetime, *, trusted: bool, check_due: datetime) -> Domain | None:
         """Note that mail may be sent from it and return it as it is now; None if it is gone."""
-        attributes: Item = {"verified_at": to_ms(at), "trusted": trusted}
-        item = await self._records.update(Update(_key(domain), set=attributes, when=[Exists()]))
+        attributes: Item = {"verified_at": to_ms(at), "trusted": trusted, "check_due": to_ms(check_due)}
+        item = await self._records.update(
+            Update(_key(domain), set=attributes, add=_CHECK_MOMENT, when=[Exists()]),
+        )
         return None if item is None else _from_item(item)
 
     async def mark_return_path(self, domain: Domain, *, own: bool) -> Domain | None:
         """Note whether the domain's own return path leads to us; None if the domain is gone."""
         item = await self._records.update(Update(_key(domain), set={"own_return_path": own}, when=[Exists()]))
         return None if item is None else _from_item(item)
+
+    async def save_check(
+        self,
+        domain: Domain,
+        check: DNSCheck | None,
+        due: datetime | None,
+        *,
+        own_return_path: bool | None = None,
+    ) -> Domain | None:
+        """Store a new check and when the next is due, as far as given; return the domain as it is now.
+
+        ``own_return_path`` as ``mark_return_path`` has it; None: not known, so unchanged.
+        None if it is gone, or somebody else stored a check since it was read.
+        """
+        attributes: Item = {}
+        add = {} if check is not None else _CHECK_MOMENT
+        if due is not None:
+            attributes["check_due"] = to_ms(due)
+        if check is not None:
+            attributes |= {"dns": _check_value(check), "dns_at": to_ms(check.at), "dns_told": check.told}
+        if own_return_path is not None:
+            attributes["own_return_path"] = own_return_path
+        # The token tells it from one of the same name that was added after this was removed.
+        when: list[Condition] = [Exists(), Equals("verification_token", domain.verification_token)]
+        if domain.check is not None or domain.check_due is not None:
+            when.append(Equals("dns_at", to_ms_or_zero(domain.check.at if domain.check else None)))
+        if domain.check_due is not None:
+            when.append(Equals("check_due", to_ms(domain.check_due)))
+        item = await self._records.update(Update(_key(domain), set=attributes, add=add, when=when))
+        return None if item is None else _from_item(item)
+
+    async def mark_told(self, domain: Domain, check: DNSCheck) -> None:
+        """Note that the servers concerned know of this check.  Twice, or after a newer check: nothing more."""
+        when = [Equals("dns_at", to_ms(check.at))]
+        await self._records.update(Update(_key(domain), set={"dns_told": True}, when=when))
 
     async def remove(self, domain: Domain) -> None:
         """Remove it.  Twice: nothing more."""
@@ -127,6 +173,8 @@ def _to_item(domain: Domain) -> Item:
         "verified_at": to_ms_or_zero(domain.verified_at),
         "trusted": domain.trusted,
         "own_return_path": domain.own_return_path,
+        "check_due": to_ms_or_zero(domain.check_due),
+        "dns_at": 0,
     }
 
 
@@ -141,6 +189,8 @@ def _from_item(item: Item) -> Domain:
         verified_at=moment_or_none(item, "verified_at"),
         trusted=flag(item, "trusted"),
         own_return_path=flag(item, "own_return_path"),
+        check=_check(item),
+        check_due=moment_or_none(item, "check_due"),
     )
 
 
@@ -149,4 +199,35 @@ def _dkim_key(row: Value) -> DKIMKey:
         raise TypeError("attribute keys holds something else than keys")
     return DKIMKey(
         DKIMAlgorithm(text(row, "algorithm")), text(row, "selector"), text(row, "public"), text(row, "wrapped")
+    )
+
+
+def _check_value(check: DNSCheck) -> Value:
+    return {
+        "since": to_ms(check.since),
+        "exists": check.exists,
+        "findings": [
+            {"record": each.record.value, "selector": each.selector, "status": each.status.value, "error": each.error}
+            for each in check.findings
+        ],
+    }
+
+
+def _check(item: Item) -> DNSCheck | None:
+    kept = item.get("dns")
+    if kept is None:
+        return None
+    if not isinstance(kept, dict):
+        raise TypeError("attribute dns is no check")
+    findings = tuple(_finding(row) for row in rows(kept, "findings"))
+    return DNSCheck(
+        moment(item, "dns_at"), moment(kept, "since"), flag(kept, "exists"), findings, flag(item, "dns_told")
+    )
+
+
+def _finding(row: Value) -> Finding:
+    if not isinstance(row, dict):
+        raise TypeError("attribute findings holds something else than findings")
+    return Finding(
+        Record(text(row, "record")), DNSStatus(text(row, "status")), text(row, "error"), text(row, "selector")
     )

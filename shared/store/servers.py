@@ -59,6 +59,14 @@ class Servers:
         found = await self._records.get_many(keys)
         return [_from_item(found[key]) for key in keys if key in found], page.cursor
 
+    async def ids(
+        self, organization_id: OrganizationId, cursor: str | None = None, *, limit: int = 100
+    ) -> tuple[Sequence[ServerId], str | None]:
+        """Return the ids of some servers of an organization, and the cursor of the next ones, None at the end."""
+        listing = server_listing_key(organization_id, 0).partition
+        page = await self._records.query(listing, limit=limit, cursor=cursor)
+        return [ServerId(number(item, "id")) for _, item in page.items], page.cursor
+
     async def change(
         self,
         server: Server,

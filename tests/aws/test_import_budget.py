@@ -102,7 +102,7 @@ class TestImports:
 
     @pytest.mark.parametrize("function", ["api", "events", "scheduled"])
     def test_have_nothing_of_the_other_shape(self, function: str) -> None:
-        """No SQLite on Lambda, no resolver, and no library that opens secrets: no function may read the master key."""
+        """No SQLite, no resolver before a domain is due, and no library that opens secrets: none may read the key."""
         found = imported(f"functions.{function}.entry")
 
         assert {module.split(".")[0] for module in found} & {"sqlite3", "dns", "cryptography", "boto3"} == set()

@@ -26,8 +26,11 @@ IN_LAMBDA = {"boto3", "botocore"}
 
 IN_NO_FUNCTION = {"aiosmtpd", "aiosmtplib", "dkim", "sqlite3", "uvicorn", "typer", "rich"}
 
-ONLY_IN_WEBHOOKS = {"aiohttp", "cryptography", "dns"}
-"""It looks up and calls hosts that customers name, and signs with opened secrets."""
+ONLY_IN_WEBHOOKS = {"aiohttp", "cryptography"}
+"""It calls hosts that customers name, and signs with opened secrets."""
+
+ASKING_THE_DNS = {"scheduled", "webhooks"}
+"""One checks sending domains, the other looks up customers' hosts."""
 
 ONLY_STANDALONE = {"uvloop"}
 """Used if it is there (functions/webhooks/wiring.py)."""
@@ -47,7 +50,9 @@ class TestModules:
     @pytest.mark.parametrize("function", FUNCTIONS)
     def test_hold_nothing_of_the_standalone_shape(self, function: str) -> None:
         """A function has no SQLite and no SMTP; it needs none of their libraries either."""
-        foreign = set() if function == "webhooks" else ONLY_IN_WEBHOOKS
+        foreign = set() if function == "webhooks" else set(ONLY_IN_WEBHOOKS)
+        if function not in ASKING_THE_DNS:
+            foreign.add("dns")
 
         assert {each for each in modules(function) if each.startswith("shared.adapters.embedded")} == set()
         assert PACKAGE["third_party"](PACKAGE["entry_point"](function)) & (IN_NO_FUNCTION | foreign) == set()

@@ -176,6 +176,34 @@ class TestDomain:
         listed = await asyncio.to_thread(run, "domain", "list", "--server", server)
         assert listed["domains"][0]["verified_at"]
 
+    async def test_check_says_what_is_wrong(self, server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Each record with a status and a sentence, kept for show and list; no answer is no verdict."""
+        added = await asyncio.to_thread(run, "domain", "add", "example.com", "--server", server, "--dkim", "ed25519")
+        publish = {record["name"]: record["value"] for record in added["records"] if record["type"] == "TXT"}
+        async with FakeDNS({"example.com": {"fail": "SERVFAIL"}}) as dns:
+            monkeypatch.setenv("EDGEPOST_DNS_SERVERS", f"{dns.address[0]}:{dns.address[1]}")
+            dns.zone |= {name: {"fail": "SERVFAIL"} for name in [*publish, "psrp.example.com"]}
+            unknown = await asyncio.to_thread(run, "domain", "check", "example.com", status=1)
+            dns.zone |= {name: {"TXT": [value]} for name, value in publish.items()}
+            found = await asyncio.to_thread(run, "domain", "check", "example.com")
+            dns.zone["example.com"] = {"TXT": ["v=spf1 -all"]}
+            wrong = await asyncio.to_thread(run, "domain", "check", "example.com", status=1)
+
+        assert unknown["error"]["code"] == "LookupFailed"
+        assert (found["ok"], found["spf"], found["unknown"]) == (
+            True,
+            {"status": "OK", "error": None},
+            ["return_path"],
+        )
+        assert found["return_path"] is None
+        assert (wrong["ok"], wrong["spf"]["status"], wrong["mx"]["status"]) == (False, "Invalid", "Missing")
+        assert [key["status"] for key in wrong["keys"]] == ["OK"]
+        shown = await asyncio.to_thread(run, "domain", "show", "example.com")
+        assert shown["check"]["spf"] == wrong["spf"]
+        assert "does not let this installation send" in await asyncio.to_thread(say, "domain", "show", "example.com")
+        listed = await asyncio.to_thread(run, "domain", "list", "--server", server)
+        assert (listed["domains"][0]["dns_ok"], listed["domains"][0]["checked_at"]) == (False, wrong["checked_at"])
+
 
 class TestCredential:
     def test_key_is_printed_once(self, server: str) -> None:

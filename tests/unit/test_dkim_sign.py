@@ -11,7 +11,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.domain.dkim_keys import KeyPair, dns_record, new_key, wrap_context
+from shared.domain.dkim_keys import KeyPair, new_key, wrap_context
+from shared.domain.dns_records import dkim_record
 from shared.domain.errors import InvalidValue, MalformedMessage
 from shared.domain.tenancy import DKIMAlgorithm, DKIMKey, Domain
 from smtp_node.authentication.keys import SigningKey, SigningKeys, load_key
@@ -46,7 +47,7 @@ def records(name: bytes, timeout: float = 0) -> bytes:
     """Serve the published halves as the DNS would."""
     for algorithm, pair in PAIRS.items():
         key = DKIMKey(algorithm, algorithm.value, pair.public, "")
-        published, value = dns_record(algorithm.value, "example.com", key)
+        published, value = dkim_record("example.com", key)
         if name.decode().rstrip(".") == published:
             return value.encode()
     return b""
@@ -251,7 +252,7 @@ class TestDNSRecord:
         public = PAIRS[DKIMAlgorithm.ED25519].public
         key = DKIMKey(DKIMAlgorithm.ED25519, "s1", public, "")
 
-        name, value = dns_record("s1", "example.com", key)
+        name, value = dkim_record("example.com", key)
 
         assert name == "s1._domainkey.example.com"
         assert value == f"v=DKIM1; k=ed25519; p={public}"
