@@ -18,7 +18,7 @@ LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-h
 WORKERS ?= auto
 
 # Each function has its requirements/NAME.in; PRODUCT is all that runs anywhere.
-FUNCTIONS := api events scheduled webhooks
+FUNCTIONS := api events inbound scheduled webhooks
 PRODUCT := $(patsubst %,requirements/%.in,$(FUNCTIONS) node standalone)
 # What Lambda's Python runtimes bring along; a function's package holds none of it.
 IN_LAMBDA := boto3 botocore s3transfer jmespath python-dateutil six urllib3

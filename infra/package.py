@@ -27,7 +27,7 @@ ELSEWHERE = ("shared.adapters.embedded",)
 OPENING_SECRETS = ("shared.adapters.keyring", "shared.adapters.aws.master_key")
 """Modules that open stored secrets.  Most functions' roles may not read the master key: these stay out of packages."""
 
-OPENERS = ("functions.webhooks",)
+OPENERS = ("functions.inbound", "functions.webhooks")
 """Who opens secrets all the same: what signs for an endpoint."""
 
 WHEEL_NAMES = {"arm64": "aarch64", "x86_64": "x86_64"}

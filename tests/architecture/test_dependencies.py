@@ -10,7 +10,7 @@ import pytest
 from tests.architecture.sources import PACKAGES, ROOT, imports, python_files
 
 REQUIREMENTS = ROOT / "requirements"
-PRODUCT = ("api", "events", "scheduled", "node", "webhooks", "standalone")
+PRODUCT = ("api", "events", "inbound", "scheduled", "node", "webhooks", "standalone")
 TOOLS = ("ministack", "sam")
 """Each in a virtual environment of its own."""
 

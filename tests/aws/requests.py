@@ -19,6 +19,7 @@ WHO = {
     "api": "api",
     "events": "events",
     "webhooks": "webhooks",
+    "inbound": "inbound",
     "scheduled": "scheduled",
     f"{STACK}-pixel": "pixel",
     f"{STACK}-redirect": "redirect",

@@ -15,6 +15,7 @@ SETTINGS = {
     "EDGEPOST_BODIES_BUCKET": "bucket",
     "EDGEPOST_EVENTS_QUEUE": "https://sqs.us-east-1.amazonaws.com/000000000000/events",
     "EDGEPOST_WEBHOOKS_QUEUE": "https://sqs.us-east-1.amazonaws.com/000000000000/webhooks",
+    "EDGEPOST_INBOUND_QUEUE": "https://sqs.us-east-1.amazonaws.com/000000000000/inbound",
     "EDGEPOST_WORK_QUEUES": "default=https://sqs.us-east-1.amazonaws.com/000000000000/work",
     "EDGEPOST_SECRETS_PATH": "/edgepost/test",
     "AWS_DEFAULT_REGION": "us-east-1",
@@ -36,7 +37,7 @@ CONSUMER_LIMIT = 420
 """Modules of others; botocore alone are 263."""
 
 CALLER_LIMIT = 600
-"""Of the one that calls endpoints: aiohttp, dnspython and cryptography come on top."""
+"""Of those that call endpoints: aiohttp, dnspython and cryptography come on top."""
 
 TRACKING_LIMIT = 80
 """Beyond what ``python -I -S`` starts with."""
@@ -66,7 +67,7 @@ def of_others(found: set[str]) -> set[str]:
 
 
 class TestImports:
-    @pytest.mark.parametrize("function", ["api", "events", "scheduled", "webhooks"])
+    @pytest.mark.parametrize("function", ["api", "events", "inbound", "scheduled", "webhooks"])
     def test_of_our_own_are_bounded(self, function: str) -> None:
         """A stage that pulls in the whole domain is noticed here."""
         found = imported(f"functions.{function}.entry")
@@ -85,9 +86,10 @@ class TestImports:
         assert len(of_others(found)) <= CONSUMER_LIMIT
         assert {module.split(".")[0] for module in found} & {"fastapi", "starlette", "pydantic", "mangum"} == set()
 
-    def test_of_the_caller_of_endpoints_are_bounded(self) -> None:
-        """A webhook is late by its cold start."""
-        found = imported("functions.webhooks.entry")
+    @pytest.mark.parametrize("function", ["inbound", "webhooks"])
+    def test_of_callers_of_endpoints_are_bounded(self, function: str) -> None:
+        """A webhook is late by its cold start, and so is mail."""
+        found = imported(f"functions.{function}.entry")
 
         assert len(of_others(found)) <= CALLER_LIMIT
         assert {module.split(".")[0] for module in found} & {"fastapi", "pydantic", "sqlite3", "boto3"} == set()

@@ -26,11 +26,12 @@ IN_LAMBDA = {"boto3", "botocore"}
 
 IN_NO_FUNCTION = {"aiosmtpd", "aiosmtplib", "dkim", "sqlite3", "uvicorn", "typer", "rich"}
 
-ONLY_IN_WEBHOOKS = {"aiohttp", "cryptography"}
-"""It calls hosts that customers name, and signs with opened secrets."""
+CALLERS = {"inbound", "webhooks"}
+ONLY_IN_CALLERS = {"aiohttp", "cryptography"}
+"""They call hosts that customers name, and sign with opened secrets."""
 
-ASKING_THE_DNS = {"scheduled", "webhooks"}
-"""One checks sending domains, the other looks up customers' hosts."""
+ASKING_THE_DNS = {"scheduled"} | CALLERS
+"""One checks sending domains, the others look up customers' hosts."""
 
 ONLY_STANDALONE = {"uvloop"}
 """Used if it is there (functions/webhooks/wiring.py)."""
@@ -50,18 +51,18 @@ class TestModules:
     @pytest.mark.parametrize("function", FUNCTIONS)
     def test_hold_nothing_of_the_standalone_shape(self, function: str) -> None:
         """A function has no SQLite and no SMTP; it needs none of their libraries either."""
-        foreign = set() if function == "webhooks" else set(ONLY_IN_WEBHOOKS)
+        foreign = set() if function in CALLERS else set(ONLY_IN_CALLERS)
         if function not in ASKING_THE_DNS:
             foreign.add("dns")
 
         assert {each for each in modules(function) if each.startswith("shared.adapters.embedded")} == set()
         assert PACKAGE["third_party"](PACKAGE["entry_point"](function)) & (IN_NO_FUNCTION | foreign) == set()
 
-    def test_that_open_secrets_are_in_webhooks_only(self) -> None:
+    def test_that_open_secrets_are_in_callers_only(self) -> None:
         """No other function's role may read the master key."""
         having = {each for each in (*FUNCTIONS, *TRACKING) if "shared.adapters.keyring" in modules(each)}
 
-        assert having == {"webhooks"}
+        assert having == CALLERS
 
     @pytest.mark.parametrize("function", TRACKING)
     def test_of_what_mail_leads_to_are_a_handful_of_our_own(self, function: str) -> None:

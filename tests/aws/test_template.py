@@ -297,7 +297,7 @@ class TestOutputs:
     def test_name_what_a_node_is_configured_with(self) -> None:
         """EDGEPOST_STACK makes nodes and the command line read these names."""
         wanted = {"RecordsTable", "BodiesTable", "BodiesBucket", "EventsQueue", "WorkQueues", "SecretsPath"}
-        wanted |= {"WebhooksQueue"}
+        wanted |= {"WebhooksQueue", "InboundQueue"}
 
         assert wanted | {"ApiUrl", "RestApiUrl"} <= template()["Outputs"].keys()
         assert all(each["Description"] for each in template()["Outputs"].values())
