@@ -5,10 +5,10 @@ end the calls are held against the template's permissions, one by one.
 """
 
 import contextlib
+import json
 import random
 import re
 import smtplib
-import textwrap
 import zipfile
 from base64 import b64encode
 from collections.abc import Iterator
@@ -30,9 +30,11 @@ from tests.aws.iam import Request, Statement, is_allowed, unused
 from tests.aws.requests import STACK, WHO, made_by_lambda, requests_of
 from tests.aws.template import policies
 from tests.e2e.deployed import VIEWER
-from tests.e2e.deployed_world import GREY, PARAMETERS, SLOW, World, deployed
-from tests.e2e.harness import until
+from tests.e2e.deployed_inbound import bring, mail, return_path, route, taken, told
+from tests.e2e.deployed_world import GREY, PARAMETERS, SLOW, World, deployed, operate
+from tests.e2e.harness import DOMAIN, until
 from tests.e2e.receiver import Receiver
+from tests.fakes.inward import dsn
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
@@ -46,13 +48,15 @@ TRACKING = ("PixelFunction", "RedirectFunction", "UnsubscribeFunction")
 ZIP_LIMITS_MB = {
     "ApiFunction": 12.0,
     "EventsFunction": 6.0,
-    "ScheduledFunction": 6.0,
+    "InboundFunction": 18.0,
+    "ScheduledFunction": 7.5,  # with dnspython
     "WebhooksFunction": 18.0,
     **dict.fromkeys(TRACKING, 0.1),
 }
 UNZIPPED_LIMITS_MB = {
     "ApiFunction": 40.0,
     "EventsFunction": 25.0,
+    "InboundFunction": 62.0,
     "ScheduledFunction": 25.0,
     "WebhooksFunction": 62.0,
     **dict.fromkeys(TRACKING, 0.2),
@@ -179,7 +183,7 @@ class TestDeployLocal:
             return world.statuses(held[2], api)[-1] == "HoldCancelled"
 
         until(lambda: world.statuses(held[0], api)[-1] == "Sent", "the released message to be sent")
-        _lose_bodies(world)
+        world.lose_bodies()
         run("message", "release", str(held[3]), "--server", "trial")
         until(lambda: world.statuses(held[3], api)[-1] == "HardFail", "the node to see that the body is gone")
         assert api.call("messages/message", {"id": held[3], "_expansions": ["raw_message"]})["raw_message"] is None
@@ -234,7 +238,7 @@ class TestDeployLocal:
         """The endpoint asks for half an hour; afterwards it has what it missed.  Who says Gone is told no more."""
         run = world.deployment.edgepost
         made = run("webhook", "create", "--server", "main", "--url", receiver.url, "--events", "MessageDelivered")
-        _hurry_webhooks(world)
+        world.hurry("webhooks")
         receiver.answer, receiver.headers = 503, {"Retry-After": "1800"}
         message_id = world.send("later@example.com")
         until(lambda: receiver.names(message_id), "the first attempt")
@@ -254,6 +258,57 @@ class TestDeployLocal:
         receiver.answer = 410
         world.send("gone@example.com")
         until(lambda: not run("webhook", "show", str(made["id"]), "--server", "main")["enabled"], "it to be disabled")
+
+    def test_mail_goes_through_a_node_and_a_queue_to_an_endpoint(self, world: World, receiver: Receiver) -> None:
+        """Down at first, by queue and by schedule; then taken, signed, under the same id.  A lost body ends it."""
+        secret = route(world, "app", "--http", receiver.url)["secret"]
+        world.hurry("inbound")
+        receiver.answer = 503
+        bring(world, f"app@{DOMAIN}", mail("app"))
+        until(lambda: len(taken(receiver, "app")) >= 2, "two attempts")
+        receiver.headers = {"Retry-After": "1800"}
+        tries = len(taken(receiver, "app"))
+
+        def came_again(number: int) -> bool:
+            world.run_minute()
+            return len(taken(receiver, "app")) >= number
+
+        until(lambda: came_again(tries + 2), "an attempt by the schedule")
+        receiver.answer, receiver.headers = 200, {}
+        message_id = json.loads(taken(receiver, "app")[0][1])["id"]
+
+        def ends_as(status: str, number: int) -> bool:
+            world.run_minute()
+            return (world.statuses(number) or [""])[-1] == status
+
+        until(lambda: ends_as("Sent", message_id), "the mail to be taken")
+        headers, body = taken(receiver, "app")[-1]
+        assert Webhook(secret).verify(body, headers)["plain_body"] == "It is broken.\n"
+        assert len({(headers["webhook-id"], body) for headers, body in taken(receiver, "app")}) == 1
+        receiver.answer = 503
+        bring(world, f"app@{DOMAIN}", mail("lost"))
+        lost = json.loads(until(lambda: taken(receiver, "lost"), "an attempt")[0][1])["id"]
+        world.lose_bodies()
+        until(lambda: ends_as("HardFail", lost), "the function to see that the body is gone")
+
+    def test_mail_is_bounced_held_and_read(self, world: World) -> None:
+        """A proved sender is told, also of a large head; held mail is released; a report marks its message."""
+        route(world, "gone", "--mode", "Bounce")
+        route(world, "wait", "--mode", "Hold")
+        bring(world, f"gone@{DOMAIN}", mail("small"))
+        bring(world, f"gone@{DOMAIN}", mail("large", filler=16_000))
+        bring(world, f"wait@{DOMAIN}", mail("held"))
+        until(lambda: told(world, "small") and told(world, "large"), "Ann to be told")
+        run = world.deployment.edgepost
+        [held] = until(lambda: run("message", "held", "--server", "main")["messages"], "the mail to be held")
+
+        run("message", "release", str(held["id"]), "--server", "main")
+
+        until(lambda: world.statuses(held["id"])[-1] == "Processed", "the mail to be processed")
+        message_id = world.send("nobody@example.com")
+        until(lambda: world.statuses(message_id) == ["Sent"], "the message to be sent")
+        bring(world, return_path(world, "nobody@example.com"), dsn("nobody@example.com"), sender="")
+        until(lambda: world.status(message_id) == "Bounced", "the report to mark its message")
 
     def test_every_event_is_recorded(self, world: World) -> None:
         """The events function takes them from its queue by itself, and leaves none there."""
@@ -295,7 +350,7 @@ class TestDeployLocal:
 
     def test_every_call_is_permitted_and_every_permission_used(self, world: World) -> None:
         """Least privilege, proved from what the functions, the node and the commands really did (see below)."""
-        _operate(world)
+        operate(world)
         names = world.deployment.names()
         asked: dict[str, set[Request]] = {}
         for call in world.recorder.calls:
@@ -326,31 +381,6 @@ class TestDeployLocal:
         assert not Path(world.deployment.directory / "ministack" / "pid").exists()
 
 
-def _operate(world: World) -> None:
-    """Run the commands that an operator has and the tests above did not need."""
-    run = world.deployment.edgepost
-    run("org", "create", "Acme")
-    run("org", "update", "acme", "--name", "Acme Limited")
-    run("server", "create", "Shop", "--organization", "acme")
-    run("server", "suspend", "shop", "--reason", "a test")
-    run("server", "unsuspend", "shop")
-    run("domain", "add", "shop.test", "--server", "shop")
-    made = run("credential", "create", "--server", "shop", "--type", "SMTP-IP", "--network", "192.0.2.0/28")
-    for words in (("org", "list"), ("server", "list"), ("domain", "list", "--server", "shop")):
-        run(*words)
-    # It also says that no `edgepost serve` runs here, and ends with 1 for that.
-    run("status", statuses=(0, 1))
-    run("token-keys", "rotate")
-    run("credential", "delete", str(made["id"]), "--server", "shop")
-    run("domain", "delete", "shop.test", "--server", "shop", "--yes")
-    run("server", "delete", "shop", "--yes")
-    run("org", "delete", "acme", "--yes")
-    run("test-mail", "test-mail@example.com")
-    content = b64encode(random.Random(2).randbytes(100_000)).decode()
-    world.by_smtp(["one@example.com", "two@example.com"], "\r\n".join(textwrap.wrap(content, 76)))
-    until(lambda: world.internet.copies()["two@example.com"], "the message by SMTP to be delivered")
-
-
 def _tracked_mail(world: World) -> tuple[int, str, str] | None:
     """Send a message with a link; return its id and the paths of link and pixel, or None if it left untracked."""
     message_id = world.send("reader@example.com", html_body=HTML)
@@ -360,18 +390,3 @@ def _tracked_mail(world: World) -> tuple[int, str, str] | None:
     assert part is not None
     click, pixel = (re.search(rf"{TRACKED}[:0-9]*(/{kind}/[\w-]+)", part.get_content()) for kind in "co")
     return (message_id, click[1], pixel[1]) if click and pixel else None
-
-
-def _hurry_webhooks(world: World) -> None:
-    """Make the waits of webhooks 300 times shorter, as the node's are; the next deploy takes it back."""
-    functions, name = world.deployment.client("lambda"), f"{STACK}-webhooks"
-    variables = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
-    variables["EDGEPOST_TIME_FACTOR"] = "300"
-    functions.update_function_configuration(FunctionName=name, Environment={"Variables": variables})
-
-
-def _lose_bodies(world: World) -> None:
-    """Remove all small bodies, as their expiry would."""
-    table, dynamodb = world.deployment.outputs()["BodiesTable"], world.deployment.client("dynamodb")
-    for item in dynamodb.scan(TableName=table)["Items"]:
-        dynamodb.delete_item(TableName=table, Key={"pk": item["pk"]})
