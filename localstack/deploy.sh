@@ -40,7 +40,10 @@ start_ministack() {
     # Functions run in its environment: with the caller's EDGEPOST_… variables they would not start.  They call
     # MiniStack itself, or what FUNCTIONS_ENDPOINT_URL names.  It saves its state when it is stopped, not when killed.
     for name in $(compgen -e | grep '^EDGEPOST_' || true); do unset "$name"; done
-    export AWS_ENDPOINT_URL=${FUNCTIONS_ENDPOINT_URL:-} BIND_HOST=127.0.0.1 GATEWAY_PORT="$port" LAMBDA_EXECUTOR=local \
+    # An empty name would do too much: functions would inherit it, and call AWS itself.
+    unset AWS_ENDPOINT_URL
+    if [[ -n ${FUNCTIONS_ENDPOINT_URL:-} ]]; then export AWS_ENDPOINT_URL=$FUNCTIONS_ENDPOINT_URL; fi
+    export BIND_HOST=127.0.0.1 GATEWAY_PORT="$port" LAMBDA_EXECUTOR=local \
       PERSIST_STATE=1 STATE_DIR="$state/state" S3_PERSIST=1 S3_DATA_DIR="$state/s3"
     exec nohup .venv-ministack/bin/ministack
   ) >"$state/log" 2>&1 </dev/null &

@@ -11,6 +11,7 @@ from functions.api.errors import Problem, naming
 from functions.api.schemas.send_message import SendMessage, WantedAttachment, attachment_without_data
 from shared.domain.errors import InvalidValue, SenderNotAllowed
 from shared.domain.headers import Head, split_head
+from shared.domain.letter import LIST_UNSUBSCRIBE
 from shared.domain.mime import (
     DEFAULT_CONTENT_TYPE,
     Attachment,
@@ -51,6 +52,7 @@ FORBIDDEN_NAMES = frozenset(
         "received-spf",
         "return-path",
         "x-postal-msgid",
+        "x-edgepost-report",
     }
 )
 FORBIDDEN_PREFIXES = ("content-", "arc-", "resent-")
@@ -128,6 +130,8 @@ def composed(
     if "date" not in {name.lower() for name in wanted.headers}:
         fields.append(text_field("Date", format_datetime(now)))
     fields += _standard_fields(wanted, people)
+    if wanted.list_unsubscribe:
+        fields.append(text_field(LIST_UNSUBSCRIBE.decode(), "yes"))
     fields += _custom_fields(wanted.headers, {_name_of(field) for field in fields} | OURS)
     attachments = [_attachment(each) for each in wanted.attachments]
     with naming("InvalidAttachment", "attachments"):

@@ -76,9 +76,9 @@ def records_to_publish(domain: Domain, *, hostname: str, return_path_domain: str
             # RFC 7489 §6.3; p=none changes nothing for mail that others send in the domain's name.
             "TXT",
             f"_dmarc.{domain.name}",
-            f"v=DMARC1; p=none; rua=mailto:postmaster@{domain.name}",
+            f"v=DMARC1; p=none; rua=mailto:postmaster@{domain.name},mailto:dmarc@{return_path_domain}",
             "DMARC: Gmail and Yahoo ask bulk senders for it. p=none only watches; once the reports, which come to the"
-            " rua address, show only mail of yours, change it to quarantine. Keep a DMARC record you already have.",
+            " rua addresses, show only mail of yours, change it to quarantine. Keep a DMARC record you already have.",
         ),
     )
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from email.utils import format_datetime
 
-from shared.domain.bounce.originals import REPORT_HEADER
 from shared.domain.errors import InvalidValue, MalformedMessage
 from shared.domain.headers import LINE_ENDING, Head, check_bytes, split_head, without
 from shared.domain.submission import (
@@ -29,6 +28,11 @@ TRACK = b"X-Edgepost-Track"
 TAG = b"X-Postal-Tag"
 TEST_MODE = b"X-Edgepost-Test-Mode"
 IDEMPOTENCY_KEY = b"Idempotency-Key"
+LIST_UNSUBSCRIBE = b"X-Edgepost-List-Unsubscribe"
+"""Asks for List-Unsubscribe; it stays in the stored message, because the fields are each recipient's own."""
+
+REPORT_HEADER = b"X-Edgepost-Report"
+"""Carries our return-path token in what we send, for reports that hide the recipient."""
 
 TAKEN_OUT = (b"Bcc", b"Return-Path", b"X-Postal-MsgID", REPORT_HEADER, METADATA, TRACK, TEST_MODE, IDEMPOTENCY_KEY)
 """Never sent on: Bcc is nobody's business, the others are written by us or meant for us."""
@@ -77,6 +81,7 @@ def read_letter(raw: bytes, *, now: datetime, new_message_id: str) -> Letter:
         if head.named(b"Message-ID")
         else None
     )
+    _yes_no(LIST_UNSUBSCRIBE, head.text(LIST_UNSUBSCRIBE))
     drop = TAKEN_OUT if found else (*TAKEN_OUT, b"Message-ID")
     added = b""
     if not found:

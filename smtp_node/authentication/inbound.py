@@ -65,15 +65,16 @@ class Authentication:
         lookups = Lookups(self._resolver, loop, budget_s=self._budget_s)
         return await loop.run_in_executor(self._threads, _check, raw, envelope, lookups)
 
-    async def stated(self, raw: bytes, envelope: Envelope) -> tuple[bytes, Results]:
-        """Return the mail with our Authentication-Results on top and without forged ones, and what it says.
+    async def stated(self, raw: bytes, envelope: Envelope) -> tuple[bytes, bytes, Results]:
+        """Return our Authentication-Results field, the mail without forged ones to put it on, and what was found.
+
+        The mail is the very same bytes if nothing was forged: it may be large.
 
         Raises:
             MalformedMessage: the head cannot be split.
         """
         results = await self.check(raw, envelope)
-        clean = without_forged(raw, split_head(raw), self.authserv_id)
-        return results.to_field(self.authserv_id) + clean, results
+        return results.to_field(self.authserv_id), without_forged(raw, split_head(raw), self.authserv_id), results
 
 
 def _check(raw: bytes, envelope: Envelope, lookups: Lookups) -> Results:

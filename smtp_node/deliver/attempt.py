@@ -34,6 +34,7 @@ from smtp_node.authentication.keys import SigningKeys
 from smtp_node.deliver.compose import Composed, compose, return_path
 from smtp_node.deliver.send import Plan, Sender
 from smtp_node.deliver.tracking.rewrite import Marking
+from smtp_node.deliver.unsubscribing import Unsubscribing, feedback_id
 
 log = logging.getLogger(__name__)
 
@@ -141,8 +142,11 @@ class Attempts:
         message = claimed.message
         tokens = await self._tokens(message)
         token = tokens.return_path(Named(message.server_id, message.id)) if tokens else ""
+        mail_from = return_path(
+            message, claimed.tenant.server, domain, token, shared_domain=self.settling.settings.return_path_domain
+        )
         try:
-            composed = await self._compose(claimed, domain, tokens, token)
+            composed = await self._compose(claimed, domain, tokens, token, mail_from)
         except MalformedMessage as exc:
             return HardFail(f"The message cannot be signed: {exc}.")
         except InvalidValue:
@@ -152,9 +156,6 @@ class Attempts:
             return HardFail(BODY_GONE)
         if message.test_mode:
             return await self._simulate(claimed)
-        mail_from = return_path(
-            message, claimed.tenant.server, domain, token, shared_domain=self.settling.settings.return_path_domain
-        )
         return await self.sender.send(self._plan(claimed, job, pool, composed, mail_from), still_ours=still_ours)
 
     async def _simulate(self, claimed: Claimed) -> Outcome:
@@ -167,12 +168,14 @@ class Attempts:
             await self.settling.stores.events.send(following)
         return made.outcome
 
-    async def _compose(self, claimed: Claimed, domain: Domain, tokens: Tokens | None, token: str) -> Composed | None:
+    async def _compose(
+        self, claimed: Claimed, domain: Domain, tokens: Tokens | None, token: str, mail_from: str
+    ) -> Composed | None:
         """Return what goes on the wire; None if the body is gone."""
         body = await self.settling.stores.bodies.get(claimed.message.body_key)
         if body is None:
             return None
-        marking = await self._marking(claimed, tokens)
+        marking, unsubscribing = await self._marked(claimed, tokens, mail_from)
         work = partial(
             compose,
             claimed.message,
@@ -181,6 +184,7 @@ class Attempts:
             self.keys.of(domain),
             marking=marking,
             report_token=token,
+            unsubscribing=unsubscribing,
             hostname=self.settling.settings.hostname,
             at=self.clock(),
         )
@@ -197,22 +201,25 @@ class Attempts:
             log.exception("tokens_unavailable", extra={"message_id": message.id, "server_id": message.server_id})
             return None
 
-    async def _marking(self, claimed: Claimed, tokens: Tokens | None) -> Marking | None:
-        """Return how the message is tracked; None if it is not."""
+    async def _marked(
+        self, claimed: Claimed, tokens: Tokens | None, mail_from: str
+    ) -> tuple[Marking | None, Unsubscribing | None]:
+        """Return how the message is tracked, None if it is not, and how its recipient could unsubscribe."""
         if tokens is None:
-            return None
-        message, server, settings = claimed.message, claimed.tenant.server, self.settling.settings
+            return None, None
+        message, tenant, settings = claimed.message, claimed.tenant, self.settling.settings
         tracking = tracking_of(
-            await self.directory.tracking(server),
+            await self.directory.tracking(tenant.server),
             sending_domain=message.domain,
-            shared_host=settings.track_domain if server.shared_tracking else "",
+            shared_host=settings.track_domain if tenant.server.shared_tracking else "",
             opens=message.track_opens,
             clicks=message.track_clicks,
         )
-        if not tracking:
-            return None
         named = Named(message.server_id, message.id)
-        return Marking(tracking, base_url(tracking.host, settings.public_url), tokens, named)
+        url = base_url(tracking.host, settings.public_url) if tracking.host else ""
+        stream = feedback_id(message.tag, tenant.server.permalink, tenant.organization.permalink)
+        unsubscribing = Unsubscribing(tokens, named, tracking.host, url, mail_from, stream)
+        return Marking(tracking, url, tokens, named) if tracking else None, unsubscribing
 
     def _plan(self, claimed: Claimed, job: Job, pool: str, composed: Composed, mail_from: str) -> Plan:
         message = claimed.message

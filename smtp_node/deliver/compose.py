@@ -1,7 +1,7 @@
 """The bytes that go on the wire: trace and id fields, signatures, then the stored message.
 
-Of the stored message nothing is changed but tracked links and the pixel, so what
-was accepted is what arrives.
+Of the stored message nothing is changed but tracked links, the pixel, and the field
+that asks for List-Unsubscribe, so what was accepted is what arrives.
 """
 
 from collections.abc import Sequence
@@ -9,13 +9,14 @@ from datetime import datetime
 from email.utils import format_datetime
 from typing import NamedTuple
 
-from shared.domain.bounce.originals import REPORT_HEADER
 from shared.domain.dns_records import own_return_path
+from shared.domain.letter import REPORT_HEADER
 from shared.domain.message import Message, Via
 from shared.domain.tenancy import Domain, Server
 from smtp_node.authentication.keys import SigningKey
 from smtp_node.authentication.sign import sign
 from smtp_node.deliver.tracking.rewrite import Marking, rewritten
+from smtp_node.deliver.unsubscribing import Unsubscribing, with_unsubscribing
 
 
 class Composed(NamedTuple):
@@ -25,7 +26,7 @@ class Composed(NamedTuple):
     """Fields: signatures, Received, the message's token."""
 
     raw: bytes
-    """The stored message; the very same bytes if no link is tracked."""
+    """The stored message; the very same bytes if no link is tracked and nothing is asked for."""
 
 
 def compose(
@@ -36,6 +37,7 @@ def compose(
     *,
     marking: Marking | None,
     report_token: str,
+    unsubscribing: Unsubscribing | None,
     hostname: str,
     at: datetime,
 ) -> Composed:
@@ -48,10 +50,11 @@ def compose(
         keys: of the domain that authorised the sender.
         marking: how links and opens are tracked; None if they are not.
         report_token: names message and recipient to whoever reports it; empty for none.
+        unsubscribing: how the recipient may unsubscribe, if the message asks for that; None if it cannot be.
         hostname: of this installation, for Received.
         at: time of the signature.
     """
-    raw = rewritten(body, marking)
+    raw = with_unsubscribing(rewritten(body, marking), unsubscribing)
     ids = b"X-Postal-MsgID: %s\r\n" % message.token.encode()
     if report_token:
         ids += REPORT_HEADER + b": %s\r\n" % report_token.encode()

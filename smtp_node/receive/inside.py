@@ -55,8 +55,8 @@ class Inside:
     find_inward: Callable[[str], Awaitable[Inward | InwardRefusal | None]]
     """What a checked address is to us (shared/flow/find_inward.py)."""
 
-    authenticate: Callable[[bytes, str, Origin], Awaitable[tuple[bytes, str]]]
-    """The mail with Authentication-Results on top, and what they say; raises MalformedMessage."""
+    authenticate: Callable[[bytes, str, Origin], Awaitable[tuple[bytes, bytes, str]]]
+    """Authentication-Results, the mail to put them on, and what they say; raises MalformedMessage."""
 
     take_in: Callable[[Incoming], Awaitable[Message | None]]
     """Take responsibility for a mail to an address of ours (shared/flow/take_incoming.py)."""
@@ -92,9 +92,9 @@ def inside(
     async def find(address: str) -> Inward | InwardRefusal | None:
         return await find_inward(address, using=finding)
 
-    async def authenticate_mail(raw: bytes, mail_from: str, origin: Origin) -> tuple[bytes, str]:
-        stated, results = await authentication.stated(raw, Envelope(origin.address, origin.helo, mail_from))
-        return stated, results.to_text(authentication.authserv_id)
+    async def authenticate_mail(raw: bytes, mail_from: str, origin: Origin) -> tuple[bytes, bytes, str]:
+        field, clean, results = await authentication.stated(raw, Envelope(origin.address, origin.helo, mail_from))
+        return field, clean, results.to_text(authentication.authserv_id)
 
     async def take_in(incoming: Incoming) -> Message | None:
         return await take_incoming(incoming, using=receiving, now=clock())

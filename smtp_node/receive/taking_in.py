@@ -49,10 +49,10 @@ async def _take_all(
 ) -> Message | None:
     inside = session.house.inside
     try:
-        clean, stated = await inside.authenticate(raw, mail_from, origin)
+        field, clean, stated = await inside.authenticate(raw, mail_from, origin)
     except MalformedMessage:
         # Bounces of old systems have strange heads; they must come in all the same.
-        clean, stated = raw, ""
+        field, clean, stated = b"", raw, ""
     first: Message | None = None
     now = inside.clock()
     for address, inbound in recipients.items():
@@ -61,7 +61,7 @@ async def _take_all(
             to=inbound.to,
             rcpt_to=inbound.address,
             mail_from=mail_from,
-            raw=received + clean,
+            raw=b"".join((received, field, clean)),
             origin=origin,
             received_at=now,
             digest=digest_of(address, mail_from, raw),

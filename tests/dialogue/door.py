@@ -116,9 +116,9 @@ class RecordingInside:
             return INWARD.get(local, InwardRefusal.NO_SUCH_ROUTE)
         return INWARD.get(local) if domain == "here.test" else None
 
-    async def authenticate(self, raw: bytes, mail_from: str, origin: Origin) -> tuple[bytes, str]:
+    async def authenticate(self, raw: bytes, mail_from: str, origin: Origin) -> tuple[bytes, bytes, str]:
         """State nothing."""
-        return b"Authentication-Results: mx.example.test; none\r\n" + raw, "mx.example.test; none"
+        return b"Authentication-Results: mx.example.test; none\r\n", raw, "mx.example.test; none"
 
     async def take_in(self, incoming: Incoming) -> Message | None:
         """Record the mail, or raise what was asked for."""

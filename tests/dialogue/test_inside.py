@@ -5,14 +5,17 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+from shared.domain.errors import StorageUnavailable
+from shared.domain.event import EventKind
 from shared.domain.message import Via
 from shared.domain.tenancy import CredentialType
 from shared.flow.credentials import NewCredential, create_credential
 from smtp_node.authentication.inbound import Authentication
 from smtp_node.receive.inside import Grant, Inside, inside
-from tests.dialogue.door import open_doors
+from tests.dialogue.door import GRANT, RecordingInside, open_doors
 from tests.dialogue.wire import Wire
 from tests.fakes.installation import RAW, Installation, install
+from tests.fakes.inward import Post, dsn
 from tests.fakes.resolver import FakeResolver
 
 
@@ -118,3 +121,59 @@ class TestInside:
         assert await functions.current(behind.grant) == Grant(behind.grant.tenant, behind.grant.credential)
         gone = replace(behind.grant.credential, id=behind.grant.credential.id + 1)
         assert await functions.current(replace(behind.grant, credential=gone)) is None
+
+
+class TestInward:
+    async def test_a_bounce_is_kept_with_what_was_checked(self) -> None:
+        """Trace and Authentication-Results on top, one in our name taken out, every other byte as it came."""
+        behind = await house()
+        post = Post(behind.installation)
+        address = f"{await post.token(await post.sent())}@rp.localhost"
+        raw = b"Authentication-Results: mx.example.test; dmarc=pass\r\n" + dsn().replace(b"No such", b"\xe4 such")
+        async with open_doors(inside=behind) as doors:
+            wire = await doors.connect("smtp")
+            await wire.reply()
+            await wire.say("EHLO mx.dest.test")
+            for command in ("MAIL FROM:<>", f"RCPT TO:<{address}>", "DATA"):
+                assert (await wire.say(command))[:3] in {"250", "354"}
+            await wire.send(raw + b".\r\n")
+            reply = await wire.reply()
+
+        kept = await behind.installation.message(int(reply.removeprefix("250 2.0.0 OK queued as ")))
+        stored = await behind.installation.bodies.get(kept.body_key)
+        assert stored is not None
+        head, ours, rest = stored.partition(b"Authentication-Results: mx.example.test;\r\n spf=")
+        assert head.startswith(b"Received: from mx.dest.test (unknown [127.0.0.1])\r\n\tby mx.example.test with ESMTP")
+        assert f"for <{address}>;".encode() in head
+        assert ours
+        assert b"dmarc=pass" not in rest
+        assert rest.endswith(raw.partition(b"\r\n")[2])
+        assert [each.kind for each in await post.events()] == [EventKind.BOUNCED]
+
+    async def test_a_storage_that_is_away_is_temporary(self) -> None:
+        """Not knowing is temporary: a wrong 550 would lose the bounce."""
+        inside = RecordingInside()
+        inside.error = StorageUnavailable("away")
+        async with open_doors(inside=inside) as doors:
+            wire = await doors.connect("smtp")
+            await wire.reply()
+            await wire.say("EHLO mx.dest.test")
+            for command in ("MAIL FROM:<>", "RCPT TO:<good@rp.example.test>", "DATA"):
+                assert (await wire.say(command))[:3] in {"250", "354"}
+            await wire.send(b"Subject: x\r\n\r\n.\r\n")
+
+            assert (await wire.reply()).startswith("451 4.3.0")
+
+    async def test_recipients_here_and_elsewhere_need_a_message_each(self) -> None:
+        """One answer cannot tell of two things that may go different ways."""
+        inside = RecordingInside()
+        inside.network_grant = GRANT
+        async with open_doors(inside=inside) as doors:
+            wire = await doors.connect("smtp")
+            await wire.reply()
+            await wire.say("EHLO client.example.test")
+            await wire.say("MAIL FROM:<app@example.test>")
+
+            assert (await wire.say("RCPT TO:<info@here.test>")).startswith("250")
+            assert (await wire.say("RCPT TO:<user@foreign.test>")).startswith("452 4.5.3")
+            assert (await wire.say("RCPT TO:<sales@here.test>")).startswith("250")

@@ -36,12 +36,16 @@ transport_maps = inline:{{
     {{ full@dest.test = error:5.2.2 Mailbox full, over quota }}
     {{ disabled@dest.test = error:5.2.1 This mailbox is disabled }}
     {{ spam@dest.test = error:5.7.1 This message looks like spam }}
+    {{ kept@dest.test = discard: }}
     {{ gone@dest.test = error:5.1.6 User has moved }}
     {{ real@inner.test = error:5.1.1 No such user }}
     {{ refused@dest.test = smtp:[{sink_host}]:{closed_port} }} }}
 maximal_queue_lifetime = 0
 smtp_tls_security_level = none
 """
+
+
+DISCARD = "discard unix - - n - - discard"
 
 
 @contextlib.contextmanager
@@ -57,7 +61,7 @@ def postfix_bouncing(sink_host: str, sink_port: int) -> Iterator[int]:
     values = {"directory": directory, "sink_host": sink_host, "sink_port": sink_port, "closed_port": _free_port()}
     services = [line for line in MASTER.splitlines() if "inet n" not in line]
     (directory / "main.cf").write_text(MAIN.format_map(values))
-    (directory / "master.cf").write_text("\n".join([f"{ADDRESS}:{port} inet n - n - - smtpd", *services, ""]))
+    (directory / "master.cf").write_text("\n".join([f"{ADDRESS}:{port} inet n - n - - smtpd", *services, DISCARD, ""]))
     (directory / "queue").mkdir()
     (directory / "data").mkdir()
     os.chown(directory / "data", pwd.getpwnam("postfix").pw_uid, pwd.getpwnam("postfix").pw_gid)

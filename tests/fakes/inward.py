@@ -1,18 +1,28 @@
 """Mail that comes in to an installation in memory: bounces, complaints and plain mail, taken by the real flow."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import Any
 
+from shared.domain.errors import StorageUnavailable
 from shared.domain.event import Event, EventKind
+from shared.domain.ids import draw_ids
 from shared.domain.incoming import Incoming
-from shared.domain.message import Message, Origin, Status, Via
+from shared.domain.message import Direction, Message, Origin, Status, Via
 from shared.domain.outcome import Sent
+from shared.domain.routes import Route, RouteMode
 from shared.flow.find_inward import Finding, Inward, find_inward
 from shared.flow.follow import Following, follow
 from shared.flow.keep_incoming import Receiving, digest_of
+from shared.flow.routes import NewRoute, create_route
 from shared.flow.settle import settle
 from shared.flow.suppress import Suppressing
 from shared.flow.take_incoming import take_incoming
+from shared.ports import Key, Stores
+from shared.store.keys import message_key
+from shared.store.messages import Messages
+from shared.store.reservations import Reservations
 from shared.store.routes import Routes
 from shared.store.servers import Servers
 from shared.tokens import Named
@@ -99,6 +109,36 @@ Hi.
 
 
 @dataclass(slots=True)
+class Limit:
+    """How many calls still work."""
+
+    left: int
+    broken: bool = False
+
+    def take(self, name: str) -> None:
+        """Let a call through, or fail."""
+        self.left -= 1
+        if self.left < 0:
+            self.broken = True
+            raise StorageUnavailable(name)
+
+
+class Limited:
+    """A store that works for some calls."""
+
+    def __init__(self, inner: Any, limit: Limit) -> None:
+        self._inner = inner
+        self._limit = limit
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        async def call(*args: Any, **kwargs: Any) -> Any:
+            self._limit.take(name)
+            return await getattr(self._inner, name)(*args, **kwargs)
+
+        return call
+
+
+@dataclass(slots=True)
 class Post:
     """What comes to port 25 of an installation, and what became of it."""
 
@@ -133,8 +173,35 @@ class Post:
         assert isinstance(found, Inward), found
         return found
 
-    async def take(self, address: str, raw: bytes) -> Message | None:
-        """Take a mail in as port 25 does."""
+    async def route(self, mode: RouteMode) -> Route:
+        """Make a route info@ of the first domain."""
+        here = self.here
+        wanted = NewRoute(address="info@example.test", mode=mode)
+        return await create_route(
+            wanted, server=here.server, allowed=(), records=here.records, rng=here.rng, now=here.clock()
+        )
+
+    async def incoming(self) -> list[Key]:
+        """Return where the records of incoming mail lie."""
+        partition = message_key(
+            self.here.server, Direction.INCOMING, draw_ids(self.here.clock(), 1, self.here.rng)[0]
+        ).partition
+        return [key for key, _ in (await self.here.records.query(partition)).items]
+
+    def breaking_after(self, calls: int) -> tuple[Stores, Callable[[], bool]]:
+        """Return stores that work for so many calls and then no more, and whether that came to pass."""
+        limit = Limit(calls)
+        stores = self.here.stores
+        broken = replace(
+            stores,
+            records=Limited(stores.records, limit),
+            bodies=Limited(stores.bodies, limit),
+            events=Limited(stores.events, limit),
+        )
+        return broken, lambda: limit.broken
+
+    async def take(self, address: str, raw: bytes, *, stores: Stores | None = None) -> Message | None:
+        """Take a mail in as port 25 does; with other stores, if given."""
         found = await self.find(address)
         incoming = Incoming(
             to=found.to,
@@ -145,7 +212,11 @@ class Post:
             received_at=self.here.clock(),
             digest=digest_of(address, "", raw),
         )
-        return await take_incoming(incoming, using=self.receiving, now=self.here.clock())
+        using = self.receiving
+        if stores is not None:
+            records = stores.records
+            using = replace(using, stores=stores, messages=Messages(records), reservations=Reservations(records))
+        return await take_incoming(incoming, using=using, now=self.here.clock())
 
     async def events(self, *kinds: EventKind) -> list[Event]:
         """Take the events off their queue; each once, however often it lies there; only of these kinds if given."""

@@ -70,7 +70,8 @@ class TestWithoutForged:
         resolver = FakeResolver(txt=RECORDS)
         forged = b"Authentication-Results: mx.edgepost.test; dmarc=pass\r\n" + PLAIN
 
-        raw, results = await Authentication(resolver, US).stated(forged, FOREIGN)
+        field, clean, results = await Authentication(resolver, US).stated(forged, FOREIGN)
+        raw = field + clean
 
         assert raw == results.to_field(US) + PLAIN
         assert raw.count(b"Authentication-Results") == 1

@@ -7,13 +7,16 @@ import pytest
 
 from shared.domain.bounce.matching import ANOTHER_RECIPIENT, NEVER_SENT, TOO_LATE
 from shared.domain.bounce.report import Kind
-from shared.domain.errors import InvalidValue
+from shared.domain.errors import InvalidValue, StorageUnavailable
 from shared.domain.event import EventKind
 from shared.domain.incoming import InwardRefusal
 from shared.domain.message import Direction, Status
+from shared.domain.routes import RouteMode
 from shared.domain.suppression import Scope
 from shared.flow.bounce import NO_BOUNCE
 from shared.flow.find_inward import find_inward
+from shared.flow.hold import held
+from shared.flow.receive_route import ACCEPTED
 from shared.flow.servers import NewServer, create_server
 from shared.flow.token_keys import rotate_keys
 from shared.ports import Item, Key
@@ -287,3 +290,97 @@ class TestFindInward:
     async def test_strangers_are_none_of_ours(self, post: Post) -> None:
         """Then a grant or nothing decides."""
         assert await find_inward("user@dest.test", using=post.finding) is None
+
+
+class TestKeepIncoming:
+    @pytest.mark.parametrize("calls", range(12))
+    async def test_a_crash_at_any_step_leaves_one_copy_and_one_event(self, post: Post, calls: int) -> None:
+        """The client heard no 250, so it comes again with the same bytes."""
+        message = await post.sent()
+        address = f"{await post.token(message)}@{RP}"
+        before = await post.incoming()
+        stores, broken = post.breaking_after(calls)
+
+        crashed = False
+        try:
+            await post.take(address, dsn(), stores=stores)
+        except StorageUnavailable:
+            crashed = True
+        post.here.clock.advance(timedelta(seconds=70))
+        await post.take(address, dsn())
+
+        assert crashed is broken()
+        assert len(await post.incoming()) == len(before) + 1
+        assert [each.kind for each in await post.events()] == [EventKind.BOUNCED]
+
+    async def test_mail_without_an_id_is_never_taken_for_a_repetition(self, post: Post) -> None:
+        """Two mails of the same words may be two."""
+        message = await post.sent()
+        address = f"{await post.token(message)}@{RP}"
+
+        for _ in range(2):
+            await post.take(address, dsn().replace(b"Message-ID: <dsn@mx.dest.test>\r\n", b""))
+
+        assert len(await post.incoming()) == 2
+        assert len(await post.events()) == 1
+
+
+class TestReceiveRoute:
+    async def test_accepted_mail_is_kept_and_told_of(self, post: Post) -> None:
+        """Mode Accept: nothing further."""
+        await post.route(RouteMode.ACCEPT)
+
+        kept = await post.take("Info+sales@example.test", b"Subject: Hello\r\n\r\nHi.\r\n")
+
+        assert kept is not None
+        assert (kept.rcpt_to, kept.status, kept.domain) == ("Info+sales@example.test", Status.PROCESSED, "example.test")
+        assert await post.row(kept) == ACCEPTED
+        assert [(each.kind, each.message_id) for each in await post.events()] == [(EventKind.RECEIVED, kept.id)]
+
+    async def test_held_mail_is_listed_and_its_hold_ends(self, post: Post) -> None:
+        """Mode Hold."""
+        here = post.here
+        await post.route(RouteMode.HOLD)
+
+        kept = await post.take("info@example.test", b"Subject: Hello\r\n\r\nHi.\r\n")
+
+        assert kept is not None
+        assert [each.id for each in (await held(here.server, using=here.settling)).messages] == [kept.id]
+        assert kept.hold_expires_at == here.clock() + here.settings.hold_expiry
+
+    async def test_the_routes_token_is_an_address_too(self, post: Post) -> None:
+        """Postal: forward addresses at the route domain, with the tag kept."""
+        route = await post.route(RouteMode.ACCEPT)
+
+        found = await post.find(f"{route.token.upper()}+a.B@routes.localhost")
+
+        assert found.address == "info+a.B@example.test"
+
+    async def test_rejecting_routes_and_suspended_servers_refuse_in_the_session(self, post: Post) -> None:
+        """Never accepted and bounced later (attack S13)."""
+        here = post.here
+        await post.route(RouteMode.REJECT)
+        assert await find_inward("info@example.test", using=post.finding) is InwardRefusal.REJECTED
+
+        await Servers(here.records).suspend(here.server, here.clock(), "abuse")
+        here.clock.advance(timedelta(seconds=6))
+        assert await find_inward("info@example.test", using=post.finding) is InwardRefusal.SUSPENDED
+        assert await find_inward(f"{here.server.token}@{RP}", using=post.finding) is InwardRefusal.SUSPENDED
+
+
+class TestReports:
+    async def test_a_dmarc_report_is_counted(self, post: Post) -> None:
+        """RFC 9990: at the address that the domain's DMARC record names."""
+        xml = (
+            b"<?xml version='1.0'?><feedback><report_metadata><org_name>isp</org_name><report_id>1</report_id>"
+            b"<date_range><begin>1767225600</begin><end>1767312000</end></date_range></report_metadata>"
+            b"<policy_published><domain>example.test</domain><p>none</p></policy_published>"
+            b"<record><row><source_ip>192.0.2.1</source_ip><count>3</count><policy_evaluated>"
+            b"<disposition>none</disposition><dkim>pass</dkim><spf>pass</spf></policy_evaluated></row></record></feedback>"
+        )
+        raw = b"Subject: Report\r\nContent-Type: text/xml\r\n\r\n" + xml
+
+        assert await post.take(f"DMARC@{RP}", raw) is None
+
+        found = await post.here.records.query("reports#example.test")
+        assert [item["messages"] for _, item in found.items] == [3]

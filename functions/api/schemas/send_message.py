@@ -52,6 +52,7 @@ class SendMessage:
     track_opens: bool | None
     track_clicks: bool | None
     test_mode: bool
+    list_unsubscribe: bool
 
     def check_basics(self) -> None:
         """Raise Postal's first problem before the sender is looked at (outgoing_message_prototype.rb, validate)."""
@@ -116,6 +117,7 @@ def send_message_of(values: Mapping[str, object]) -> SendMessage:
         track_opens=_switch(values, "track_opens"),
         track_clicks=_switch(values, "track_clicks"),
         test_mode=bool(_switch(values, "test_mode")),
+        list_unsubscribe=bool(_switch(values, "list_unsubscribe")),
     )
 
 

@@ -9,9 +9,6 @@ from collections.abc import Sequence
 
 from shared.domain.bounce.report import Originals
 
-REPORT_HEADER = b"X-Edgepost-Report"
-"""Carries our return-path token in what we send, for reports that hide the recipient."""
-
 MAX_NAMES = 20
 
 _MESSAGE_ID = re.compile(rb"^(?:X-)?(?:Original-)?Message-ID:\s{0,5}<([^<>\s]{1,250})>", re.IGNORECASE | re.MULTILINE)
