@@ -10,14 +10,11 @@ from cli.printing import Answer
 from cli.running import run
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from cli.wiring import Tools
-    from shared.domain.routes import Target
 
 Word = TypeVar("Word", bound=StrEnum)
 
-commands = typer_of("Routes: where mail to an address of a domain goes. Port 25 does not use them yet.")
+commands = typer_of("Routes: where mail to an address of a domain goes. docs/routes.md tells more.")
 
 Address = Annotated[
     str, typer.Argument(help="NAME@DOMAIN; * for all other names; or __returnpath__.", metavar="NAME@DOMAIN")
@@ -36,6 +33,17 @@ def create(
     forward: Annotated[
         list[str] | None, typer.Option("--address", help="Address that gets the mail.", metavar="ADDR")
     ] = None,
+    tls: Annotated[
+        str, typer.Option(help="For --smtp: starttls (must), opportunistic, tls (from the first byte) or none.")
+    ] = "starttls",
+    encoding: Annotated[str, typer.Option(help="For --http: BodyAsJSON or FormData.")] = "BodyAsJSON",
+    payload: Annotated[str, typer.Option("--format", help="For --http: Hash or RawMessage.")] = "Hash",
+    attachments: Annotated[
+        bool, typer.Option("--attachments/--no-attachments", help="For --http: whether a hash has the files.")
+    ] = True,
+    strip_replies: Annotated[
+        bool, typer.Option("--strip-replies", help="For --http: give what a reply quotes apart.")
+    ] = False,
     mode: Annotated[str, typer.Option(help="Accept, Hold, Bounce or Reject, in place of endpoints.")] = "",
     spam_mode: Annotated[str, typer.Option(help="Mark, Quarantine or Fail.")] = "Mark",
     as_json: AsJSON = False,
@@ -44,15 +52,29 @@ def create(
 
     async def work(tools: "Tools") -> Answer:
         from cli.documents import route_document
-        from shared.domain.routes import RouteMode, SpamMode
-        from shared.flow.routes import NewRoute, create_route
+        from shared.domain.job import TLSMode
+        from shared.domain.routes import (
+            Encoding,
+            HTTPTarget,
+            PayloadFormat,
+            RouteMode,
+            SpamMode,
+            address_target,
+            smtp_target,
+        )
+        from shared.flow.routes import NewRoute, create_route, issue_secret
         from shared.flow.servers import find_server
 
+        words = _one_of(Encoding, encoding), _one_of(PayloadFormat, payload)
         wanted = NewRoute(
             address=address,
             mode=_one_of(RouteMode, mode or RouteMode.ENDPOINT.value),
             spam_mode=_one_of(SpamMode, spam_mode),
-            targets=_targets(http or [], smtp or [], forward or []),
+            targets=[
+                *(HTTPTarget(url, *words, attachments=attachments, strip_replies=strip_replies) for url in http or ()),
+                *(smtp_target(host, _one_of(TLSMode, tls)) for host in smtp or ()),
+                *map(address_target, forward or ()),
+            ],
         )
         made = await create_route(
             wanted,
@@ -62,7 +84,30 @@ def create(
             rng=tools.rng,
             now=tools.now(),
         )
-        return Answer(route_document(made, tools.settings))
+        document = route_document(made, tools.settings)
+        if http:
+            stores = tools.stores
+            secret = await issue_secret(made, records=stores.records, keyring=stores.keyring, rng=tools.rng)
+            document |= {"secret": secret}
+        return Answer(document)
+
+    run(work, as_json=as_json)
+
+
+@commands.command("rotate-secret")
+def rotate_secret(address: Address, server: InServer, as_json: AsJSON = False) -> None:
+    """Draw another secret for what HTTP endpoints get; it counts at once."""
+
+    async def work(tools: "Tools") -> Answer:
+        from shared.flow.routes import find_route, issue_secret
+        from shared.flow.servers import find_server
+
+        stores = tools.stores
+        route = await find_route(
+            address, server=await find_server(server, records=stores.records), records=stores.records
+        )
+        secret = await issue_secret(route, records=stores.records, keyring=stores.keyring, rng=tools.rng)
+        return Answer({"route": route.address, "secret": secret})
 
     run(work, as_json=as_json)
 
@@ -116,12 +161,6 @@ def delete(address: Address, server: InServer, as_json: AsJSON = False) -> None:
         return Answer({"deleted": route.address})
 
     run(work, as_json=as_json)
-
-
-def _targets(urls: "Sequence[str]", hosts: "Sequence[str]", addresses: "Sequence[str]") -> "Sequence[Target]":
-    from shared.domain.routes import HTTPTarget, address_target, smtp_target
-
-    return [*map(HTTPTarget, urls), *map(smtp_target, hosts), *map(address_target, addresses)]
 
 
 def _one_of(choices: "type[Word]", word: str) -> "Word":

@@ -27,6 +27,7 @@ async def status(tools: "Tools") -> Answer:
             *[await _depth(f"work {pool}", queue) for pool, queue in tools.stores.work.items()],
             await _depth("events", tools.stores.events),
             await _depth("webhooks", tools.stores.webhooks),
+            await _depth("inbound", tools.stores.inbound),
         ],
     }
     return Answer(document, failed=health != "OK")
@@ -58,7 +59,13 @@ async def _servers(tools: "Tools") -> list[dict[str, Any]]:
 
 
 async def _depth(name: str, queue: "Queue") -> dict[str, Any]:
-    depth = await queue.depth()
+    """Return what lies on a queue; nulls for one that cannot be asked, as where an older stack does not have it."""
+    from shared.domain.errors import StorageUnavailable
+
+    try:
+        depth = await queue.depth()
+    except StorageUnavailable:
+        return {"queue": name, "ready": None, "delayed": None, "in_flight": None, "dead": None}
     return {
         "queue": name,
         "ready": depth.ready,

@@ -344,6 +344,10 @@ class Stores:
     keyring: Keyring
     webhooks: Queue
     """Parcels of notices, each for one endpoint."""
+
+    inbound: Queue
+    """Jobs of incoming mail that no node carries: for HTTP endpoints, and routes without endpoint."""
+
     uploads: Uploads
 
 

@@ -68,6 +68,7 @@ class Settings:
     bodies_bucket: str = setting("", "S3 bucket of large bodies. Empty: the stack's output.", form.TEXT)
     events_queue: str = setting("", "URL of the SQS queue of events. Empty: the stack's output.", form.TEXT)
     webhooks_queue: str = setting("", "URL of the SQS queue of webhooks. Empty: the stack's output.", form.TEXT)
+    inbound_queue: str = setting("", "URL of the SQS queue of incoming mail. Empty: the stack's output.", form.TEXT)
     work_queues: tuple[tuple[str, str], ...] = setting(
         "", "URLs of the SQS queues of jobs, one for each IP pool. Empty: the stack's output.", form.QUEUES
     )

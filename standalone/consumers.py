@@ -4,6 +4,7 @@
 | --- | --- | --- |
 | events | as they come, gathered for a tenth of a second, 100 at most | ``functions.events`` |
 | webhooks | as they come, ten at most, up to ``WEBHOOK_RUNS`` runs at once | ``functions.webhooks`` |
+| inbound | the same, up to ``INBOUND_RUNS`` | ``functions.inbound`` |
 | minute | minute of the clock (divided by the time factor, never below 0.2 s), and at start | ``functions.scheduled`` |
 | prune | five minutes | expired rows to oblivion |
 
@@ -53,6 +54,8 @@ COUNTED_AFTER_S = 0.1
 WEBHOOK_RUNS = 64
 """More than one dead endpoint can hold (``shared.flow.lanes``)."""
 
+INBOUND_RUNS = 16
+
 MINUTE_S = 60.0
 SHORTEST_TICK_S = 0.2
 PRUNE_EVERY_S = 300.0
@@ -71,13 +74,15 @@ async def run(context: Context) -> None:
     made = build_consumers(context.settings)
     runner = Runner(context.stop, meter=context.meter, clock=made.clock)
     # One thread for each run that may stand at the same time, and some for the stores.
-    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(WEBHOOK_RUNS + 8, "function"))
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(WEBHOOK_RUNS + INBOUND_RUNS + 8, "function"))
     tick_s = max(SHORTEST_TICK_S, MINUTE_S / context.settings.time_factor)
     context.ready()
     async with asyncio.TaskGroup() as loops:
         loops.create_task(runner.consume("events", made.events_queue, Function("events", made.events_handler)))
         webhooks = Function("webhooks", made.webhooks_handler)
         loops.create_task(runner.consume_many("webhooks", made.webhooks_queue, webhooks, most=WEBHOOK_RUNS))
+        inbound = Function("inbound", made.inbound_handler)
+        loops.create_task(runner.consume_many("inbound", made.inbound_queue, inbound, most=INBOUND_RUNS))
         loops.create_task(runner.tick(Function("scheduled", made.scheduled_handler), every_s=tick_s))
         loops.create_task(runner.prune(made.prune, every_s=PRUNE_EVERY_S))
     made.close()

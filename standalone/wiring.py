@@ -83,7 +83,7 @@ def build_front(context: Context) -> "Front":
     from standalone.scrape import Sources
 
     made = services()
-    queues = {"events": made.stores.events, "webhooks": made.stores.webhooks} | {
+    queues = {"events": made.stores.events, "webhooks": made.stores.webhooks, "inbound": made.stores.inbound} | {
         f"work-{pool}": each for pool, each in made.stores.work.items()
     }
     return Front(
@@ -154,6 +154,8 @@ class Consumers:
     events_handler: Handler
     webhooks_queue: Queue
     webhooks_handler: Handler
+    inbound_queue: Queue
+    inbound_handler: Handler
     scheduled_handler: Handler
     prune: Callable[[datetime], Awaitable[int]]
     close: Callable[[], None]
@@ -168,6 +170,7 @@ def build_consumers(settings: Settings) -> Consumers:
     # Before the functions' own wiring, which then finds an embedded store open.
     stores = open_stores(settings, caller="consumers", background=True)
     from functions.events.handler import handler as events_handler
+    from functions.inbound.handler import handler as inbound_handler
     from functions.scheduled.handler import handler as scheduled_handler
     from functions.webhooks.handler import handler as webhooks_handler
 
@@ -180,6 +183,8 @@ def build_consumers(settings: Settings) -> Consumers:
         events_handler=events_handler,
         webhooks_queue=stores.webhooks,
         webhooks_handler=webhooks_handler,
+        inbound_queue=stores.inbound,
+        inbound_handler=inbound_handler,
         scheduled_handler=scheduled_handler,
         prune=prune,
         close=close_stores,

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from functions.webhooks.loop import Loop
+from functions.loop import Loop
 from shared.flow.lanes import Lanes
 from shared.flow.notify import Notifying
 from shared.flow.webhook_request import Requests
@@ -57,4 +57,4 @@ def services() -> Services:
         import uvloop
 
         make_loop = uvloop.new_event_loop
-    return Services(notifying, Loop(make_loop))
+    return Services(notifying, Loop(make_loop, "webhooks"))

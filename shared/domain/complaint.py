@@ -2,13 +2,13 @@
 
 Reporters hide the recipient more often than not (RFC 6590).  What a report says of
 the recipient is therefore only a hint; what names message and recipient is our
-signed token in ``X-Edgepost-Report``, a header of the message that is reported.
-Without either a report suppresses nobody.
+signed token: in ``X-Edgepost-Report``, a header of the message that is reported, or in
+its envelope sender.  Without either a report suppresses nobody.
 """
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
@@ -78,6 +78,10 @@ def _feedback(part: bytes, source: str, originals: Originals) -> Complaint | Non
     fields = _fields(part)
     if "feedback-type" not in fields:  # RFC 5965 §3.1: required
         return None
+    # RFC 5965 §3.2: the envelope sender, whose local part is our token.
+    token = mailbox(_first(fields, "original-mail-from")).partition("@")[0]
+    if token.isalnum():
+        originals = replace(originals, report_tokens=(*originals.report_tokens, token))
     found = [mailbox(value) for value in fields.get("original-rcpt-to", ())[:MAX_RECIPIENTS]]
     return Complaint(
         type=_type(fields["feedback-type"][0]),

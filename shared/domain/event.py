@@ -125,6 +125,11 @@ class Event:
             raise InvalidValue("this is not an event") from exc
 
 
+def tells(delivery: Delivery) -> bool:
+    """Whether the row is an event; as in Postal, mail that was only taken in is none."""
+    return delivery.status in _KIND_OF_STATUS
+
+
 def event_of(message: Message, delivery: Delivery) -> Event:
     """Return the event that a delivery row reports."""
     return Event(

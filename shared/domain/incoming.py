@@ -1,5 +1,6 @@
 """Mail that came in on port 25: for whom it is, where it came from, and what the node found out about it."""
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -19,6 +20,9 @@ class ReportKind(StrEnum):
     ABUSE = "abuse"
     """The same as ``fbl``: where reporters send what they were not told to send elsewhere (RFC 2142 §4)."""
 
+
+_QUOTED = re.compile(r'"[^"]*"')
+_SPF_PASSED = re.compile(r"(?:^|;)\s*spf=pass smtp\.mailfrom=")
 
 UNSUBSCRIBE_TAG = "unsubscribe+"
 """Before a return-path token: whoever writes there wants no more of that mail."""
@@ -110,3 +114,11 @@ class Incoming:
     def route(self) -> Route | None:
         """The route, if there is one."""
         return self.to.route if isinstance(self.to, ToRoute) else None
+
+
+def spf_passed(authentication: str) -> bool:
+    """Whether our Authentication-Results, unfolded, says that the envelope sender is who it says (RFC 7208).
+
+    What a sender chose stands in quotes if it has a semicolon or a space, so it cannot say that itself.
+    """
+    return bool(_SPF_PASSED.search(_QUOTED.sub('""', authentication)))

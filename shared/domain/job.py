@@ -4,6 +4,7 @@ The wire form is JSON and versioned, because old jobs outlive an upgrade::
 
     {"v": 1, "server": 7, "message": 245…, "attempt": 1, "target": {"mx": "example.com"}}
     {"v": 1, …, "target": {"host": "mail.example.com", "port": 25, "tls": "opportunistic"}}
+    {"v": 1, …, "target": {"inbound": "6f1c…"}, "incoming": true}
 """
 
 import json
@@ -48,6 +49,15 @@ class ToHost:
 
 
 Target: TypeAlias = ToMX | ToHost
+"""Where a node takes mail."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToInbound:
+    """Give to the inbound function: to an HTTP endpoint, or to do what the route's mode says."""
+
+    lane: str = ""
+    """The same for the same endpoint, so that a dead one takes nothing from the others; empty without one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +67,15 @@ class Job:
     server_id: ServerId
     message_id: MessageId
     attempt: int
-    target: Target
+    target: Target | ToInbound
     prefer_ip: str = ""
     """The source address that a greylisting host saw first."""
 
     handed_back: bool = False
     """A node without that address has passed the job on once; the next one takes it."""
+
+    incoming: bool = False
+    """The message came in for a route; incoming and outgoing ones lie apart."""
 
     def to_json(self) -> str:
         """Return the wire form."""
@@ -72,6 +85,8 @@ class Job:
                 target = {"mx": domain}
             case ToHost(name, port, tls):
                 target = {"host": name, "port": port, "tls": tls.value}
+            case ToInbound(lane):
+                target = {"inbound": lane}
         body: dict[str, object] = {
             "v": VERSION,
             "server": self.server_id,
@@ -83,6 +98,8 @@ class Job:
             body["prefer_ip"] = self.prefer_ip
         if self.handed_back:
             body["handed_back"] = True
+        if self.incoming:
+            body["incoming"] = True
         return json.dumps(body, separators=(",", ":"))
 
     @classmethod
@@ -97,9 +114,11 @@ class Job:
             if body["v"] != VERSION:
                 raise InvalidValue(f"job version {body['v']} is not {VERSION}")
             raw = body["target"]
-            target: Target
+            target: Target | ToInbound
             if "mx" in raw:
                 target = ToMX(str(raw["mx"]))
+            elif "inbound" in raw:
+                target = ToInbound(str(raw["inbound"]))
             else:
                 target = ToHost(str(raw["host"]), int(raw["port"]), TLSMode(raw["tls"]))
             return cls(
@@ -109,6 +128,7 @@ class Job:
                 target=target,
                 prefer_ip=str(body.get("prefer_ip", "")),
                 handed_back=bool(body.get("handed_back", False)),
+                incoming=bool(body.get("incoming", False)),
             )
         except (ValueError, KeyError, TypeError) as exc:
             raise InvalidValue("this is not a job") from exc

@@ -10,6 +10,7 @@ that ends an attempt moves the number on::
             SoftFail   SoftFail, attempt + 1, failures + 1, next attempt set
             HardFail   HardFail, attempt + 1, final
             Held       Held,     attempt + 1, hold expiry set
+            Processed  Processed, attempt + 1, final: taken in, with nowhere to go
             Postponed  as before, same attempt, next attempt set
     release            Pending, from Held, same attempt, released by a person
     cancel, expire     HoldCancelled, from Held, attempt + 1, final
@@ -21,6 +22,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from shared.domain.ids import CredentialId, MessageId, ServerId, drawn_at
+from shared.domain.routes import Target
 
 
 class Direction(StrEnum):
@@ -46,6 +48,14 @@ class Status(StrEnum):
     def final(self) -> bool:
         """Whether no further attempt will be made by itself."""
         return self not in (Status.PENDING, Status.SOFT_FAIL, Status.HELD)
+
+
+class SpamStatus(StrEnum):
+    """What a scan said of the message, in Postal's words (spam_status)."""
+
+    NOT_CHECKED = "NotChecked"
+    NOT_SPAM = "NotSpam"
+    SPAM = "Spam"
 
 
 class Via(StrEnum):
@@ -136,6 +146,17 @@ class Message:
     """Goes the whole way but the last step: the node makes up what the remote would say."""
 
     last_delivery_at: datetime | None = None
+
+    route: str = ""
+    """Of incoming mail: the address of the route that took it."""
+
+    endpoint: Target | None = None
+    """Of incoming mail: where this copy goes; a route's further endpoints have copies of their own."""
+
+    sender_verified: bool = False
+    """SPF proved the envelope sender: only then it may be sent a bounce."""
+
+    spam_status: SpamStatus = SpamStatus.NOT_CHECKED
 
     @property
     def accepted_at(self) -> datetime:

@@ -54,4 +54,11 @@ class Postponed:
     reason: str
 
 
-Outcome: TypeAlias = Sent | SoftFail | HardFail | Held | Postponed
+@dataclass(frozen=True, slots=True)
+class Processed:
+    """Incoming mail that was taken in and goes nowhere."""
+
+    details: str
+
+
+Outcome: TypeAlias = Sent | SoftFail | HardFail | Held | Postponed | Processed

@@ -7,7 +7,7 @@ domain: it takes what came to the server's return path and is no bounce.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import TypeAlias
@@ -50,11 +50,35 @@ class SpamMode(StrEnum):
     FAIL = "Fail"
 
 
+class Encoding(StrEnum):
+    """How a payload travels, in Postal's words."""
+
+    JSON = "BodyAsJSON"
+    FORM = "FormData"
+
+
+class PayloadFormat(StrEnum):
+    """What a payload holds, in Postal's words."""
+
+    HASH = "Hash"
+    """The fields, texts and files of the mail."""
+
+    RAW = "RawMessage"
+    """The mail itself, in base64."""
+
+
 @dataclass(frozen=True, slots=True)
 class HTTPTarget:
-    """A URL that is told of each mail."""
+    """A URL that is told of each mail (Postal: app/models/http_endpoint.rb)."""
 
     url: str
+    encoding: Encoding = Encoding.JSON
+    format: PayloadFormat = PayloadFormat.HASH
+    attachments: bool = True
+    """Whether the hash has the attached files."""
+
+    strip_replies: bool = False
+    """Whether what a reply quotes is taken from the text and given apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +116,18 @@ class Route:
     targets: Sequence[Target] = ()
     """In the order in which they were given; only with ``Endpoint``."""
 
+    secret: str = field(default="", repr=False)
+    """Signs what HTTP endpoints get; wrapped with ``secret_context``."""
+
     @property
     def address(self) -> str:
         """The address it stands for; without a domain, its name."""
         return f"{self.name}@{self.domain}" if self.domain else self.name
+
+
+def secret_context(route: Route) -> str:
+    """Return what a route's secret is wrapped for: it opens nowhere else."""
+    return f"route:{route.server_id}:{route.address}"
 
 
 def split_local(local: str) -> tuple[str, str]:

@@ -15,7 +15,7 @@ from shared.domain.event_names import Dialect, event_name
 from shared.domain.moments import to_ms
 from shared.domain.notice import Notice
 
-_RAILS_ESCAPES = str.maketrans(
+RAILS_ESCAPES = str.maketrans(
     {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 )
 """ActiveSupport's to_json escapes these; they stand inside texts only, so the document stays the same."""
@@ -38,7 +38,7 @@ def webhook_body(notice: Notice, dialect: Dialect) -> bytes | None:
     }
     text = json.dumps(envelope, ensure_ascii=False, separators=(",", ":"))
     if postal:
-        text = text.translate(_RAILS_ESCAPES)
+        text = text.translate(RAILS_ESCAPES)
     return text.encode("utf-8", "replace")
 
 

@@ -18,7 +18,7 @@ from datetime import datetime, timedelta
 from typing import TypeAlias
 
 from shared.domain.job import Job
-from shared.domain.message import Message
+from shared.domain.message import Direction, Message
 from shared.domain.tenancy import Tenant
 from shared.store.directory import Directory
 from shared.store.messages import Messages
@@ -98,7 +98,12 @@ async def claim(
     tenant = await directory.tenant(job.server_id)
     if tenant is not None:
         message = await messages.claim(
-            tenant.server, job.message_id, attempt=job.attempt, now=now, lease_until=now + LEASE
+            tenant.server,
+            job.message_id,
+            attempt=job.attempt,
+            now=now,
+            lease_until=now + LEASE,
+            direction=Direction.INCOMING if job.incoming else Direction.OUTGOING,
         )
         if message is not None:
             return Claimed(tenant, message)

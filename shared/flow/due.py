@@ -65,34 +65,43 @@ async def do_due(*, using: Scheduling, now: datetime) -> int:
 
 
 async def _do(page: Sequence[DueEntry], checks: Run | None, *, using: Scheduling, now: datetime) -> None:
-    """Do a page of entries: their jobs together, mail before anything else, then remove them all."""
+    """Do a page of entries, mail before checks of domains, then remove them all."""
+    schedule = using.settling.schedule
+    domains = [entry for entry in page if checks and entry.item["do"] == "check_domain"]
+    await _hand_out([entry for entry in page if entry not in domains], using=using, now=now)
+    if checks:
+        for entry in await checks.do(domains, now):
+            await schedule.put_off(entry, now + PUT_OFF)
+    await asyncio.gather(*(schedule.remove(entry) for entry in page))
+
+
+async def _hand_out(entries: Sequence[DueEntry], *, using: Scheduling, now: datetime) -> None:
+    """Do what entries ask for, their jobs together."""
     settling = using.settling
     jobs: defaultdict[str, list[Outgoing]] = defaultdict(list)
     parcels: list[Outgoing] = []
-    domains: list[DueEntry] = []
-    for entry in page:
+    inbound: list[Outgoing] = []
+    for entry in entries:
         item: Mapping[str, Any] = entry.item  # written by shared.flow.settle, notify and plan_check only
         match item["do"]:
             case "send_job" if item["pool"] in settling.stores.work:
                 jobs[item["pool"]].append(Outgoing(item["job"], group=item["group"]))
+            case "send_inbound":
+                inbound.append(Outgoing(item["job"], group=item["group"]))
             case "send_parcel":
                 parcels.append(Outgoing(item["parcel"], group=item["group"]))
             case "expire_hold":
                 await _expire_hold(item, using=using, now=now)
-            case "check_domain" if checks:
-                domains.append(entry)
             case other:
                 # Of a newer version, or of a pool that is not configured: it may be possible later.
                 log.error("schedule_entry_put_off", extra={"kind": other, "delay_s": PUT_OFF.total_seconds()})
                 await settling.schedule.put_off(entry, now + PUT_OFF)
     for pool, some in jobs.items():
         await work_queue(settling.stores, pool).send(some)
+    if inbound:
+        await settling.stores.inbound.send(inbound)
     if parcels:
         await settling.stores.webhooks.send(parcels)
-    if checks:
-        for entry in await checks.do(domains, now):
-            await settling.schedule.put_off(entry, now + PUT_OFF)
-    await asyncio.gather(*(settling.schedule.remove(entry) for entry in page))
 
 
 async def _expire_hold(item: Mapping[str, Any], *, using: Scheduling, now: datetime) -> None:

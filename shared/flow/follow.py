@@ -24,7 +24,7 @@ from shared.domain.bounce.diagnosis import diagnose
 from shared.domain.bounce.report import BounceType, Category
 from shared.domain.errors import NotFound
 from shared.domain.event import Event, EventKind
-from shared.domain.message import Delivery, Message
+from shared.domain.message import Delivery, Direction, Message
 from shared.domain.suppression import Reason, Scope
 from shared.domain.tenancy import Tenant
 from shared.flow.suppress import Cause, Suppressing, suppress, unsuppress
@@ -85,6 +85,8 @@ async def _follow(event: Event, *, using: Following, now: datetime) -> None:
     if not tenant or not found:
         return
     message, rows = found
+    if message.direction is Direction.INCOMING:
+        return  # its recipient is an address of the tenant's own: what fails behind it says nothing of that
     if event.kind is EventKind.BOUNCED:
         await using.messages.mark_bounced(tenant.server, message.id)
     if message.test_mode:

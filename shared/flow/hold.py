@@ -11,14 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from shared.domain.addresses import domain_of
 from shared.domain.errors import NotFound, WrongState
 from shared.domain.event import event_of
 from shared.domain.ids import MessageId, draw_ids, draw_token
-from shared.domain.job import Job, ToMX
 from shared.domain.message import Delivery, Message, Status
 from shared.domain.tenancy import Server
-from shared.flow.queues import work_queue
+from shared.flow.queues import group_of, next_job, queue_of
 from shared.flow.settle import Settling
 from shared.ports import Item, Outgoing
 from shared.store.held import HeldMessages
@@ -105,8 +103,8 @@ async def _held_message(server: Server, message_id: MessageId, using: Settling) 
 
 
 async def _send_job(server: Server, message: Message, using: Settling) -> None:
-    job = Job(message.server_id, message.id, message.attempt, ToMX(domain_of(message.rcpt_to)))
-    await work_queue(using.stores, server.ip_pool).send([Outgoing(job.to_json(), group=str(server.id))])
+    job = next_job(message)
+    await queue_of(using.stores, server, message).send([Outgoing(job.to_json(), group=group_of(job))])
 
 
 async def _off_the_list(server: Server, message: Message, changed: Message | None, using: Settling) -> Message:

@@ -16,9 +16,10 @@ from shared.domain.errors import MalformedMessage, NotFound, StorageUnavailable
 from shared.domain.event import Event, EventKind
 from shared.domain.headers import Head, split_head
 from shared.domain.ids import draw_ids, draw_token
-from shared.domain.incoming import Incoming
+from shared.domain.incoming import Incoming, spf_passed
 from shared.domain.letter import MAX_SUBJECT
 from shared.domain.message import Delivery, Direction, Message, Status
+from shared.domain.routes import Target
 from shared.domain.tenancy import Server, Tenant
 from shared.flow.accept import Acceptance
 from shared.flow.token_keys import TokenSource
@@ -80,6 +81,8 @@ class Fate:
 
     hold_expires_at: datetime | None = None
     bounce: bool = False
+    endpoint: Target | None = None
+    """Where this copy goes."""
 
 
 Step = Callable[[Message], Awaitable[None]]
@@ -205,6 +208,9 @@ def _message(incoming: Incoming, fate: Fate, reservation: Reservation) -> Messag
         hold_expires_at=fate.hold_expires_at,
         domain=incoming.route.domain if incoming.route else "",
         bounce=fate.bounce,
+        route=incoming.route.address if incoming.route else "",
+        endpoint=fate.endpoint,
+        sender_verified=spf_passed(incoming.authentication),
     )
 
 

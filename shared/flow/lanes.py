@@ -105,14 +105,11 @@ class Lanes:
             patience_s: how long a parcel waits for room in a quick lane.
         """
         self.patience_s = patience_s
-        self._lanes: dict[int, Lane] = {}
+        self._lanes: dict[int | str, Lane] = {}
 
     def of(self, endpoint: Endpoint) -> Lane:
         """Return the endpoint's lane, with what others have noted of it."""
-        lane = self._lanes.get(endpoint.id)
-        if lane is None:
-            self._make_room()
-            lane = self._lanes[endpoint.id] = Lane()
+        lane = self.named(endpoint.id)
         noted = endpoint.paused_until
         if noted is not None and (lane.paused_until is None or noted > lane.paused_until):
             lane.paused_until, lane.pauses = noted, endpoint.pauses
@@ -121,8 +118,16 @@ class Lanes:
             lane.paused_until, lane.pauses = None, 0
         return lane
 
+    def named(self, name: int | str) -> Lane:
+        """Return the lane of that name, of which only this process knows anything."""
+        lane = self._lanes.get(name)
+        if lane is None:
+            self._make_room()
+            lane = self._lanes[name] = Lane()
+        return lane
+
     def _make_room(self) -> None:
         if len(self._lanes) >= MAX_LANES:
-            idle = [endpoint_id for endpoint_id, lane in self._lanes.items() if not lane.inside]
-            for endpoint_id in idle[: MAX_LANES // 10]:
-                del self._lanes[endpoint_id]
+            idle = [name for name, lane in self._lanes.items() if not lane.inside]
+            for name in idle[: MAX_LANES // 10]:
+                del self._lanes[name]

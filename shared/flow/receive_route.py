@@ -5,20 +5,25 @@
 | Accept | kept, nothing further |
 | Hold | kept until somebody releases it or the hold expires |
 | Reject | was refused in the session already |
+| Bounce | kept, and given to the inbound function, which fails it and tells the sender |
+| Endpoint | one copy for each endpoint, on the queue of whoever takes it there |
+
+A copy's job is sent before its record is written: a record without a job would be lost mail.
 """
 
+from dataclasses import replace
 from datetime import datetime
+from typing import assert_never
 
-from shared.domain.errors import StorageUnavailable
+from shared.domain.forwarding import ACCEPTED
 from shared.domain.incoming import Incoming
 from shared.domain.message import Message, Status
-from shared.domain.routes import RouteMode
-from shared.flow.keep_incoming import Fate, Receiving, keep, received_event, tell
+from shared.domain.routes import RouteMode, Target
+from shared.flow.keep_incoming import Fate, Receiving, Step, keep, received_event, tell
+from shared.flow.queues import group_of, next_job, queue_of
 from shared.flow.settle import keep_held
+from shared.ports import Outgoing
 from shared.store.schedule import Schedule
-
-ACCEPTED = "Message has been accepted but not sent to any endpoints."
-"""Postal's words (app/lib/message_dequeuer/incoming_message_processor.rb)."""
 
 HELD = "Message has been accepted and is held, as its route says."
 
@@ -56,4 +61,31 @@ async def receive_route(incoming: Incoming, *, using: Receiving, now: datetime) 
 
             fate = Fate(status=Status.HELD, details=HELD, hold_expires_at=until)
             return await keep(incoming, fate, before=wake, after=told, using=using, now=now)
-    raise StorageUnavailable(f"routes of mode {route.mode.value} are not served by this node")
+        case RouteMode.BOUNCE | RouteMode.REJECT:  # Reject: changed since the recipient was named
+            return await _send_on(incoming, None, after=told, using=using, now=now)
+        case RouteMode.ENDPOINT:
+            copies = [
+                await _send_on(_copy(incoming, number), target, after=told, using=using, now=now)
+                for number, target in enumerate(route.targets)
+            ]
+            return copies[0]
+        case _:
+            assert_never(route.mode)
+
+
+def _copy(incoming: Incoming, number: int) -> Incoming:
+    """Return the mail as the copy for one endpoint: a repeated mail is the same copy again."""
+    return replace(incoming, digest=f"{incoming.digest}.{number}") if incoming.digest and number else incoming
+
+
+async def _send_on(
+    incoming: Incoming, target: Target | None, *, after: Step, using: Receiving, now: datetime
+) -> Message:
+    server = (await using.tenant(incoming)).server
+
+    async def send(message: Message) -> None:
+        job = next_job(message)
+        await queue_of(using.stores, server, message).send([Outgoing(job.to_json(), group=group_of(job))])
+
+    fate = Fate(status=Status.PENDING, details="", endpoint=target)
+    return await keep(incoming, fate, before=send, after=after, using=using, now=now)

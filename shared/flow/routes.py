@@ -3,7 +3,7 @@
 import random
 import string
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from shared.domain.endpoint import checked_url
@@ -18,9 +18,11 @@ from shared.domain.routes import (
     Target,
     checked_route,
     checked_targets,
+    secret_context,
 )
 from shared.domain.tenancy import Server
-from shared.ports import Records
+from shared.domain.webhook_signature import new_secret
+from shared.ports import Keyring, Records
 from shared.settings import Network
 from shared.store.domains import Domains
 from shared.store.paging import every
@@ -68,7 +70,7 @@ async def create_route(
     """
     name, domain = checked_route(wanted.address)
     targets = tuple(
-        HTTPTarget(checked_url(each.url, allowed)) if isinstance(each, HTTPTarget) else each
+        replace(each, url=checked_url(each.url, allowed)) if isinstance(each, HTTPTarget) else each
         for each in checked_targets(name, wanted.mode, wanted.targets)
     )
     if name != RETURN_PATH:
@@ -82,6 +84,20 @@ async def create_route(
         if await store.get(server.id, domain, name) is not None:
             raise NameTaken(f"there is a route for {route.address} already")
     raise StorageUnavailable(f"{server.permalink} is gone, or no free token was found")
+
+
+async def issue_secret(route: Route, *, records: Records, keyring: Keyring, rng: random.Random) -> str:
+    """Draw the secret that signs what the route's HTTP endpoints get, and return it: it is shown this once.
+
+    Twice: another secret, which counts at once.
+
+    Raises:
+        NotFound: the route is gone.
+    """
+    secret = new_secret(rng)
+    if not await Routes(records).set_secret(route, keyring.wrap(secret.encode(), context=secret_context(route))):
+        raise NotFound(f"there is no route {route.address} any more")
+    return secret
 
 
 async def find_route(address: str, *, server: Server, records: Records) -> Route:

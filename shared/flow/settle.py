@@ -4,7 +4,7 @@ In this order, each step safe to repeat:
 
 1. one conditional update of the message under its claim;
 2. the delayed job or schedule entry, if it is to be tried again or is held;
-3. the event;
+3. the bounce, if incoming mail failed for good; the event;
 4. the caller deletes the job.
 
 A crash between the steps leaves the job on the queue.  The next node finds the
@@ -18,17 +18,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import assert_never
 
-from shared.domain.addresses import domain_of
-from shared.domain.event import Event, EventKind, event_of
+from shared.domain.event import Event, EventKind, event_of, tells
 from shared.domain.ids import draw_ids, draw_token
-from shared.domain.job import Job, ToMX
-from shared.domain.message import Delivery, Evidence, Message, Status
+from shared.domain.message import Delivery, Direction, Evidence, Message, Status
 from shared.domain.moments import to_ms
-from shared.domain.outcome import HardFail, Held, Outcome, Postponed, Sent, SoftFail
+from shared.domain.outcome import HardFail, Held, Outcome, Postponed, Processed, Sent, SoftFail
 from shared.domain.retry import RetrySchedule, hinted_or_own
 from shared.domain.tenancy import Server, Tenant
+from shared.flow.bounce_back import bounce_back
 from shared.flow.claim import Claimed
-from shared.flow.queues import work_queue
+from shared.flow.queues import group_of, next_job, queue_of
 from shared.ports import MAX_DELAY, Item, Outgoing, Records, Stores
 from shared.settings import Settings
 from shared.store.held import HeldMessages
@@ -128,6 +127,8 @@ def _decide(
                 details = f"{details} The message may be sent more than once."
         case HardFail(details, output, evidence):
             status = Status.HARD_FAIL
+        case Processed(details):
+            status = Status.PROCESSED
         case Held(details):
             status = Status.HELD
             changes["held"] = True
@@ -193,7 +194,11 @@ async def complete(
     elif message.next_attempt_at is not None and not message.claims:
         # Claims would mean that the next job was sent: another one would live on beside it.
         await _send_later(tenant, message, message.next_attempt_at, prefer_ip=prefer_ip, using=using, now=now)
-    if rows:
+    if rows and rows[-1].status is Status.HARD_FAIL and message.direction is Direction.INCOMING:
+        await bounce_back(
+            tenant, message, rows[-1], stores=using.stores, messages=using.messages, settings=using.settings, now=now
+        )
+    if rows and tells(rows[-1]):
         event = event_of(message, rows[-1])
         await using.stores.events.send([Outgoing(event.to_json(), group=str(message.server_id))])
 
@@ -226,13 +231,15 @@ async def _send_later(
     tenant: Tenant, message: Message, due: datetime, *, prefer_ip: str, using: Settling, now: datetime
 ) -> None:
     """Put the message's next job on its queue, at its moment."""
-    job = Job(message.server_id, message.id, message.attempt, ToMX(domain_of(message.rcpt_to)), prefer_ip)
-    pool, group, body = tenant.server.ip_pool, str(message.server_id), job.to_json()
+    job = next_job(message, prefer_ip)
+    queue, group, body = queue_of(using.stores, tenant.server, message), group_of(job), job.to_json()
     wait = max(due - now, timedelta(0))
     if wait > MAX_DELAY / using.settings.time_factor:
-        item: Item = {"do": "send_job", "pool": pool, "group": group, "job": body}
+        item: Item = {"do": "send_job", "pool": tenant.server.ip_pool, "group": group, "job": body}
+        if queue is using.stores.inbound:
+            item = {"do": "send_inbound", "group": group, "job": body}
         entry = Entry(due, message.server_id, message.id, message.attempt, "job", item)
         if await using.schedule.put(entry):
             return
         wait = timedelta(0)
-    await work_queue(using.stores, pool).send([Outgoing(body, group=group, delay=wait)])
+    await queue.send([Outgoing(body, group=group, delay=wait)])

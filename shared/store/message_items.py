@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from shared.domain.ids import CredentialId, MessageId, ServerId
-from shared.domain.message import Delivery, Direction, Message, Origin, Status, Via
+from shared.domain.message import Delivery, Direction, Message, Origin, SpamStatus, Status, Via
 from shared.domain.moments import from_ms_or_none, to_ms_or_zero
 from shared.ports import Item, Value
 from shared.store.delivery_rows import row_of
+from shared.store.route_targets import target_item, target_of
 
 _USUAL: Item = {
     "direction": Direction.OUTGOING.value,
@@ -36,6 +37,10 @@ _USUAL: Item = {
     "hold_until": 0,
     "released": False,
     "last_at": 0,
+    "route": "",
+    "endpoint": None,
+    "verified": False,
+    "spam": SpamStatus.NOT_CHECKED.value,
 }
 """Values of attributes that are not there."""
 
@@ -77,6 +82,10 @@ def message_item(message: Message) -> Item:
         "released": message.released,
         "last_at": to_ms_or_zero(message.last_delivery_at),
         "domain": message.domain,
+        "route": message.route,
+        "endpoint": None if message.endpoint is None else target_item(message.endpoint),
+        "verified": message.sender_verified,
+        "spam": message.spam_status.value,
     }
     return without_usual(item)[0]
 
@@ -121,6 +130,10 @@ def message_of(item: Item) -> Message:
         bounce=stored["bounce"],
         test_mode=stored["test"],
         last_delivery_at=from_ms_or_none(stored["last_at"]),
+        route=stored["route"],
+        endpoint=None if stored["endpoint"] is None else target_of(stored["endpoint"]),
+        sender_verified=stored["verified"],
+        spam_status=SpamStatus(stored["spam"]),
     )
 
 

@@ -60,14 +60,21 @@ class Messages:
         return None
 
     async def claim(
-        self, server: Server, message_id: MessageId, *, attempt: int, now: datetime, lease_until: datetime
+        self,
+        server: Server,
+        message_id: MessageId,
+        *,
+        attempt: int,
+        now: datetime,
+        lease_until: datetime,
+        direction: Direction = Direction.OUTGOING,
     ) -> Message | None:
         """Take the message for one attempt; None if it is held, leased, past the attempt or missing.
 
         Twice: the second call finds the lease of the first.
         """
         update = Update(
-            message_key(server, Direction.OUTGOING, message_id),
+            message_key(server, direction, message_id),
             set={"lease_until": to_ms(lease_until)},
             add={"claims": 1, "fence": 1},
             when=(Equals("attempt", attempt), Equals("held", value=False), LessThan("lease_until", to_ms(now))),

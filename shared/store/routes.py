@@ -1,24 +1,15 @@
 """Routes in the records: by domain and name, by token, and in their server's list."""
 
-from collections.abc import Mapping, Sequence
-from typing import assert_never
+from collections.abc import Sequence
 
 from shared.domain.ids import ServerId
-from shared.domain.job import TLSMode
+from shared.domain.message import Message
 from shared.domain.moments import to_ms
-from shared.domain.routes import (
-    AddressTarget,
-    HTTPTarget,
-    Route,
-    RouteMode,
-    SMTPTarget,
-    SpamMode,
-    Target,
-    names_for,
-)
-from shared.ports import Absent, Delete, Exists, Item, Key, Put, Records, Update, Value
+from shared.domain.routes import Route, RouteMode, SpamMode, names_for
+from shared.ports import Absent, Delete, Equals, Exists, Item, Key, Put, Records, Update
 from shared.store.items import moment, number, rows, text
 from shared.store.keys import route_key, route_listing_key, route_token_key, server_key
+from shared.store.route_targets import target_item, target_of
 
 _LISTED = "route#"
 _LISTED_END = "route$"
@@ -63,6 +54,11 @@ class Routes:
             return None
         return await self.get(ServerId(number(where, "server_id")), text(where, "domain"), text(where, "name"))
 
+    async def of_message(self, message: Message) -> Route | None:
+        """Return the route that took an incoming message, as it is now; None if it is gone."""
+        name, at, domain = message.route.rpartition("@")
+        return await self.get(message.server_id, domain if at else "", name if at else domain)
+
     async def page(
         self, server_id: ServerId, cursor: str | None = None, *, limit: int = 100
     ) -> tuple[Sequence[Route], str | None]:
@@ -72,6 +68,11 @@ class Routes:
         keys = [route_key(server_id, text(item, "domain"), text(item, "name")) for _, item in page.items]
         found = await self._records.get_many(keys)
         return [_from_item(found[key]) for key in keys if key in found], page.cursor
+
+    async def set_secret(self, route: Route, secret: str) -> bool:
+        """Give the route another secret, wrapped; False if it is gone.  Twice: the same secret."""
+        update = Update(_key(route), set={"secret": secret}, when=[Exists(), Equals("token", route.token)])
+        return await self._records.update(update) is not None
 
     async def remove(self, route: Route) -> None:
         """Remove it and free its address and token.  Twice: nothing more."""
@@ -97,20 +98,9 @@ def _to_item(route: Route) -> Item:
         "mode": route.mode.value,
         "spam_mode": route.spam_mode.value,
         "created_at": to_ms(route.created_at),
-        "targets": [_target_item(each) for each in route.targets],
+        "secret": route.secret,
+        "targets": [target_item(each) for each in route.targets],
     }
-
-
-def _target_item(target: Target) -> Value:
-    match target:
-        case HTTPTarget(url):
-            return {"kind": "http", "url": url}
-        case SMTPTarget(host, port, tls):
-            return {"kind": "smtp", "host": host, "port": port, "tls": tls.value}
-        case AddressTarget(address):
-            return {"kind": "address", "address": address}
-        case _:
-            assert_never(target)
 
 
 def _from_item(item: Item) -> Route:
@@ -122,16 +112,6 @@ def _from_item(item: Item) -> Route:
         mode=RouteMode(text(item, "mode")),
         created_at=moment(item, "created_at"),
         spam_mode=SpamMode(text(item, "spam_mode")),
-        targets=tuple(_target(row) for row in rows(item, "targets") if isinstance(row, dict)),
+        targets=tuple(target_of(row) for row in rows(item, "targets") if isinstance(row, dict)),
+        secret=text(item, "secret"),
     )
-
-
-def _target(row: Mapping[str, Value]) -> Target:
-    item = dict(row)
-    match text(item, "kind"):
-        case "http":
-            return HTTPTarget(text(item, "url"))
-        case "smtp":
-            return SMTPTarget(text(item, "host"), number(item, "port"), TLSMode(text(item, "tls")))
-        case _:
-            return AddressTarget(text(item, "address"))

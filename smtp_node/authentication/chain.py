@@ -64,7 +64,7 @@ def _sets(head: Head) -> Sequence[_Set]:
     for name in (RESULTS, SIGNATURE, SEAL):
         by_number: dict[int, HeaderField] = {}
         for field in head.named(name)[: MAX_SETS + 1]:
-            number = _instance(field.value)
+            number = instance(field.value)
             if number in by_number:
                 raise BadTags("a set is there twice")
             by_number[number] = field
@@ -75,7 +75,12 @@ def _sets(head: Head) -> Sequence[_Set]:
     return [_Set(found[0][n], found[1][n], found[2][n], read_tags(found[2][n].value)) for n in numbers]
 
 
-def _instance(value: bytes) -> int:
+def instance(value: bytes) -> int:
+    """Return the number of a field's set.
+
+    Raises:
+        BadTags: it has none.
+    """
     # In all three fields i= comes first (RFC 8617 §4.1); ARC-Authentication-Results is no tag list otherwise.
     name, _, number = value.partition(b";")[0].partition(b"=")
     text = number.strip()

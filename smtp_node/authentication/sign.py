@@ -107,12 +107,13 @@ def _signature(key: SigningKey, signed: bytes, names: Sequence[bytes], body_hash
     )
     # RFC 6376 §3.7: the field itself counts with an empty b= and without its CRLF.
     own = relaxed_header(b"DKIM-Signature", tags).removesuffix(b"\r\n")
-    signature = base64.b64encode(_signed_bytes(key.private, signed + own))
+    signature = base64.b64encode(signed_bytes(key.private, signed + own))
     lines = [signature[at : at + SIGNATURE_LINE] for at in range(0, len(signature), SIGNATURE_LINE)]
     return b"DKIM-Signature: " + tags + b"\r\n ".join(lines) + b"\r\n"
 
 
-def _signed_bytes(private: RSAPrivateKey | Ed25519PrivateKey, data: bytes) -> bytes:
+def signed_bytes(private: RSAPrivateKey | Ed25519PrivateKey, data: bytes) -> bytes:
+    """Return the signature of the data: SHA-256 with either kind of key."""
     match private:
         case RSAPrivateKey():
             return private.sign(data, PKCS1v15(), SHA256())

@@ -7,15 +7,15 @@ on the wire, sends it, and returns what became of it.
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 
 from shared.domain.addresses import domain_of
 from shared.domain.errors import InvalidValue, MalformedMessage, StorageUnavailable
 from shared.domain.holding import hold_reason
-from shared.domain.job import Job, ToHost, ToMX
+from shared.domain.job import Job, ToHost, ToInbound, ToMX
 from shared.domain.message import Direction, Evidence, Message
 from shared.domain.outcome import HardFail, Held, Outcome, Postponed, SoftFail
 from shared.domain.simulator import LATER, simulate
@@ -32,6 +32,7 @@ from shared.store.suppressions import Suppressions
 from shared.tokens import Named, Tokens
 from smtp_node.authentication.keys import SigningKeys
 from smtp_node.deliver.compose import Composed, compose, return_path
+from smtp_node.deliver.forward import plan_forward
 from smtp_node.deliver.send import Plan, Sender
 from smtp_node.deliver.tracking.rewrite import Marking
 from smtp_node.deliver.unsubscribing import Unsubscribing, feedback_id
@@ -113,6 +114,8 @@ class Attempts:
 
     async def _make(self, claimed: Claimed, job: Job, pool: str, still_ours: Callable[[], bool]) -> Outcome:
         message, tenant = claimed.message, claimed.tenant
+        if message.direction is Direction.INCOMING:
+            return await self._with_room(message, lambda: self._forward(claimed, job, pool, still_ours))
         domain = await self.directory.domain(message.domain, tenant.server)
         credential = None
         if message.credential_id is not None:
@@ -125,14 +128,18 @@ class Attempts:
         reason = hold_reason(message, tenant, credential, domain, suppression)
         if reason is not None or domain is None:
             return Held(reason or "")
+        return await self._with_room(message, lambda: self._carry_out(claimed, job, domain, pool, still_ours))
+
+    async def _with_room(self, message: Message, work: Callable[[], Awaitable[Outcome]]) -> Outcome:
+        """Do the work once there is room in memory for the message; else it is postponed."""
         if message.size_bytes <= LARGE_BYTES:
-            return await self._carry_out(claimed, job, domain, pool, still_ours)
+            return await work()
         owner = str(message.server_id)
         if not await self.room.enter(owner, message.size_bytes):
             wait = NO_ROOM_WAIT * (1 + self.rng.random()) / self.settling.settings.time_factor
             return Postponed(self.clock() + wait, NO_ROOM)
         try:
-            return await self._carry_out(claimed, job, domain, pool, still_ours)
+            return await work()
         finally:
             self.room.leave(owner, message.size_bytes)
 
@@ -157,6 +164,23 @@ class Attempts:
         if message.test_mode:
             return await self._simulate(claimed)
         return await self.sender.send(self._plan(claimed, job, pool, composed, mail_from), still_ours=still_ours)
+
+    async def _forward(self, claimed: Claimed, job: Job, pool: str, still_ours: Callable[[], bool]) -> Outcome:
+        """Pass incoming mail on to where its route says."""
+        source, ehlo = self._source(job)
+        plan = await plan_forward(
+            claimed,
+            settling=self.settling,
+            directory=self.directory,
+            keys=self.keys,
+            tokens=self.tokens,
+            ehlo=ehlo,
+            source_address=source or None,
+            at=self.clock(),
+        )
+        if not isinstance(plan, Plan):
+            return plan
+        return await self.sender.send(replace(plan, smart_host=self.smart_host(pool)), still_ours=still_ours)
 
     async def _simulate(self, claimed: Claimed) -> Outcome:
         """Make up what would become of the message: nothing leaves this machine."""
@@ -226,7 +250,7 @@ class Attempts:
         source, ehlo = self._source(job)
         # The message decides: two accepts that drew the same id in the same millisecond leave a job
         # with the domain of a message that got another id.
-        target = ToMX(domain_of(message.rcpt_to)) if isinstance(job.target, ToMX) else job.target
+        target = job.target if isinstance(job.target, ToHost) else ToMX(domain_of(message.rcpt_to))
         return Plan(
             mail_from=mail_from,
             rcpt_to=message.rcpt_to,
@@ -257,3 +281,5 @@ class Attempts:
                 return domain if relay is None else f"{relay.host}:{relay.port}"
             case ToHost(name, port):
                 return f"{name}:{port}"
+            case ToInbound():
+                raise InvalidValue("this job is for the inbound function")

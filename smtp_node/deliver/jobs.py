@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from shared.domain.errors import InvalidValue, Unavailable
-from shared.domain.job import Job, ToMX
+from shared.domain.job import Job, Target, ToHost, ToInbound, ToMX
 from shared.domain.outcome import HardFail, Outcome, Sent, SoftFail
 from shared.flow.claim import LEASE, Claimed, Dropped, Later, Settled, claim
 from shared.flow.settle import complete, settle
@@ -242,7 +242,17 @@ def _fields(job: Job, made: _Made, waited: timedelta) -> dict[str, object]:
         "outcome": type(made.outcome).__name__,
         "smtp_code": evidence.smtp_code if evidence else 0,
         "mx": evidence.mx if evidence else "",
-        "destination": job.target.domain if isinstance(job.target, ToMX) else job.target.name,
+        "destination": _name_of(job.target),
         "took_ms": made.took // timedelta(milliseconds=1),
         "waited_ms": max(0, waited // timedelta(milliseconds=1)),
     }
+
+
+def _name_of(target: Target | ToInbound) -> str:
+    match target:
+        case ToMX(domain):
+            return domain
+        case ToHost(name):
+            return name
+        case ToInbound():
+            return ""  # such a job fails before any attempt

@@ -14,7 +14,7 @@ CLIENT_ERRORS = "postal_smtp_server_client_errors"
 """Label ``error``, such as ``invalid-credentials``."""
 
 MESSAGES = "postal_smtp_server_messages_total"
-"""Labels ``type`` (``outgoing``) and ``tls`` (``yes`` or ``no``)."""
+"""Labels ``type`` (``outgoing`` or ``incoming``) and ``tls`` (``yes`` or ``no``)."""
 
 REFUSED_CONNECTIONS = "edgepost_smtp_refused_connections_total"
 """Label ``reason``: ``client`` or ``total`` limit."""

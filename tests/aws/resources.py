@@ -77,6 +77,7 @@ class Resources:
             "bodies_bucket": BUCKET,
             "events_queue": self.make_queue("events"),
             "webhooks_queue": self.make_queue("webhooks"),
+            "inbound_queue": self.make_queue("inbound"),
             "work_queues": work,
             "secrets_path": SECRETS,
         }

@@ -30,6 +30,7 @@ smtp_host_lookup = native
 smtpd_relay_restrictions = permit_mynetworks, reject
 smtpd_recipient_restrictions =
 smtpd_reject_unlisted_recipient = no
+recipient_delimiter = +
 virtual_alias_maps = inline:{{ {{ alias@dest.test = real@inner.test }} }}
 transport_maps = inline:{{
     {{ nobody@dest.test = error:5.1.1 User unknown in virtual mailbox table }}

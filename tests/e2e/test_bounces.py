@@ -1,12 +1,21 @@
 """A message goes out to a real Postfix, and its report comes back in through port 25."""
 
+import asyncio
+import random
 import smtplib
+from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from shared.adapters.embedded.token_key_file import TokenKeyFile
+from shared.domain.ids import draw_ids
+from shared.domain.message import Direction
+from shared.store.keys import message_key
+from shared.store.servers import Servers
 from shared.tokens import Named, Tokens, read_keys
 from tests.e2e.harness import DOMAIN, Installation, running, until
 from tests.e2e.postfix_bouncing import postfix_bouncing
@@ -17,6 +26,7 @@ from tests.fakes.inward import dsn
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.xdist_group("e2e-postfix-bounces")]
 
 KEPT = "kept@dest.test"
+BOUNCES = 40
 
 
 @pytest.fixture
@@ -98,6 +108,58 @@ class TestBounces:
 
         assert report(installation, address, dsn(KEPT)) == 250
         installation.until_status(sent, "Bounced")
+
+    def test_kills_while_bounces_come_in_lose_and_double_none(self, installation: Installation) -> None:
+        """Clients repeat what was not answered with 250, as mail systems do; each bounce is there once."""
+        recipients = [f"kept+{number}@dest.test" for number in range(BOUNCES)]
+        sent = {each: installation.send(each) for each in recipients}
+        for message_id in sent.values():
+            installation.until_status(message_id, "Sent")
+
+        with ThreadPoolExecutor(4) as senders:
+            tasks = [
+                senders.submit(report_until_taken, installation, token_of(installation, message_id), recipient)
+                for recipient, message_id in sent.items()
+            ]
+            for share in range(1, 4):
+                until(lambda s=share: sum(task.done() for task in tasks) >= s * BOUNCES // 5, "bounces to be taken")
+                installation.kill_part("receive")
+            for task in tasks:
+                task.result()
+
+        for message_id in sent.values():
+            installation.until_status(message_id, "Bounced")
+        kept = asyncio.run(kept_subjects(installation))
+        assert kept == dict.fromkeys(sent, 1)
+
+
+def report_until_taken(installation: Installation, token: str, recipient: str) -> None:
+    """Send a bounce, again and again with the same bytes, until it is answered with 250."""
+    raw = dsn(recipient, unique=recipient).replace(b"Undelivered Mail Returned to Sender", recipient.encode())
+
+    def taken() -> bool:
+        try:
+            return report(installation, f"{token}@rp.localhost", raw) == 250
+        except (OSError, smtplib.SMTPException):
+            return False
+
+    until(taken, f"the bounce of {recipient} to be taken")
+
+
+async def kept_subjects(installation: Installation) -> dict[str, int]:
+    """Return how many mails with each subject have come in to the first server."""
+    found: Counter[str] = Counter()
+    with installation.stores() as stores:
+        server = await Servers(stores.records).get(installation.secrets["server"]["id"])
+        assert server is not None
+        hour = timedelta(hours=1)
+        now = datetime.now(UTC)
+        for moment in (now - hour, now):
+            [message_id] = draw_ids(moment, 1, random.Random(0))
+            partition = message_key(server, Direction.INCOMING, message_id).partition
+            page = await stores.records.query(partition, limit=1000)
+            found.update(str(item["subject"]) for _, item in page.items)
+    return dict(found)
 
 
 def report(installation: Installation, address: str, raw: bytes) -> int:

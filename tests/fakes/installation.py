@@ -129,7 +129,7 @@ async def install(settings: Settings | None = None) -> Installation:
     records, bodies, work, events = FakeRecords(clock), FakeBodies(clock), FakeQueue(clock), FakeQueue(clock)
     keyring = MasterKeyring(bytes(32))
     uploads = SQLiteUploads(bodies, keyring, settings.public_url, clock)
-    stores = Stores(records, bodies, {"default": work}, events, keyring, FakeQueue(clock), uploads=uploads)
+    stores = Stores(records, bodies, {"default": work}, events, keyring, FakeQueue(clock), FakeQueue(clock), uploads)
     organization = await create_organization("Acme", records=records, rng=rng, now=clock())
     server = await create_server(
         NewServer(name="Main"), organization=organization, records=records, rng=rng, now=clock()

@@ -25,6 +25,15 @@ async def sent(api: API, **changes: Any) -> EmailMessage:
     return message
 
 
+class TestListUnsubscribe:
+    async def test_the_parameter_asks_for_the_header(self) -> None:
+        """The fields themselves are each recipient's own, and written when the message goes out."""
+        api = await open_api()
+
+        assert (await sent(api, list_unsubscribe=True))["X-Edgepost-List-Unsubscribe"] == "yes"
+        assert "X-Edgepost-List-Unsubscribe" not in await sent(api, list_unsubscribe=False)
+
+
 class TestSendMessage:
     async def test_the_documented_example_works_as_written(self) -> None:
         """The example of "Sending via API", text_body and custom header included."""

@@ -209,6 +209,20 @@ class TestTakeComplaint:
         assert entry is not None
         assert entry.until is None
 
+    @pytest.mark.parametrize("field", ["X-Edgepost-Report: {}", "Return-Path: <{}@rp.localhost>", "Original-Mail-From"])
+    async def test_the_token_stands_in_the_envelope_sender_too(self, post: Post, field: str) -> None:
+        """Reporters leave out different fields."""
+        message = await post.sent()
+        token = await post.token(message)
+        raw = complaint(head=field.format(token))
+        if field == "Original-Mail-From":
+            line = f"Version: 1\r\nOriginal-Mail-From: <{token}@rp.localhost>"
+            raw = complaint().replace(b"Version: 1", line.encode())
+
+        await post.take(f"fbl@{RP}", raw)
+
+        assert [(each.kind, each.message_id) for each in await post.events()] == [(EventKind.COMPLAINED, message.id)]
+
     @pytest.mark.parametrize(
         "raw",
         [

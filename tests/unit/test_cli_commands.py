@@ -276,7 +276,7 @@ class TestStatus:
         document = run("status", status=1)
         assert document["health"].startswith("no healthy server")
         assert document["servers"] == [{"server": "main", "organization": "acme", "state": "Live", "held": 0}]
-        assert [each["queue"] for each in document["queues"]] == ["work default", "events", "webhooks"]
+        assert [each["queue"] for each in document["queues"]] == ["work default", "events", "webhooks", "inbound"]
         assert "no healthy server" in say("status", status=1)
 
 

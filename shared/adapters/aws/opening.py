@@ -83,6 +83,7 @@ def stores_of(
         # Nobody waits for an event to be sent but a worker with many messages in hand.
         events=queue(names.events_queue, windows=Windows(windows.settle_s, windows.settle_s)),
         webhooks=queue(names.webhooks_queue),
+        inbound=queue(names.inbound_queue),
         keyring=LateKeyring(partial(_keyring, settings, clients, names.secrets_path)),
         uploads=S3Uploads(clients, calls, bucket=names.bodies_bucket, clock=clock),
     )

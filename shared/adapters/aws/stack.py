@@ -20,12 +20,13 @@ _OUTPUTS = {
     "bodies_bucket": "BodiesBucket",
     "events_queue": "EventsQueue",
     "webhooks_queue": "WebhooksQueue",
+    "inbound_queue": "InboundQueue",
     "work_queues": "WorkQueues",
     "secrets_path": "SecretsPath",
 }
 """Output of the stack for each setting (template.yaml)."""
 
-_MAY_BE_MISSING = ("webhooks_queue",)
+_MAY_BE_MISSING = ("webhooks_queue", "inbound_queue")
 """What stacks of older templates do not have; mail goes on without it."""
 
 
@@ -40,6 +41,9 @@ class Names:
     """URL, as those below."""
 
     webhooks_queue: str
+    """Empty if the stack has none."""
+
+    inbound_queue: str
     """Empty if the stack has none."""
 
     work_queues: Mapping[str, str]

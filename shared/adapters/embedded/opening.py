@@ -25,6 +25,7 @@ DATABASE = "edgepost.db"
 MASTER_KEY = "master.key"
 EVENTS = "events"
 WEBHOOKS = "webhooks"
+INBOUND = "inbound"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,7 @@ def _open(settings: Settings, path: Path, *, background: bool) -> Embedded:
         events=SQLiteQueue(store, EVENTS, utc_now),
         keyring=keyring,
         webhooks=SQLiteQueue(store, WEBHOOKS, utc_now),
+        inbound=SQLiteQueue(store, INBOUND, utc_now),
         uploads=SQLiteUploads(bodies, keyring, settings.public_url, utc_now),
     )
     return Embedded(store, records, bodies, stores)

@@ -14,13 +14,17 @@ MAX_NAMES = 20
 _MESSAGE_ID = re.compile(rb"^(?:X-)?(?:Original-)?Message-ID:\s{0,5}<([^<>\s]{1,250})>", re.IGNORECASE | re.MULTILINE)
 _TOKEN = re.compile(rb"^X-Postal-MsgID:\s{0,5}([A-Za-z0-9]{1,32})\s*$", re.IGNORECASE | re.MULTILINE)
 _REPORT = re.compile(rb"^X-Edgepost-Report:\s{0,5}([A-Za-z0-9]{1,64})\s*$", re.IGNORECASE | re.MULTILINE)
+_RETURN_PATH = re.compile(rb"^Return-Path:\s{0,5}<?([A-Za-z0-9]{32,40})@", re.IGNORECASE | re.MULTILINE)
+"""What was delivered has its envelope sender there (RFC 5321 §4.4), and so our token too."""
 
 
 def read_originals(returned: Sequence[bytes]) -> Originals:
     """Return the names in the heads of returned messages, each once."""
     heads = [each.lstrip(b"\r\n").partition(b"\r\n\r\n")[0] for each in returned]
     return Originals(
-        message_ids=_texts(_MESSAGE_ID, heads), tokens=_texts(_TOKEN, heads), report_tokens=_texts(_REPORT, heads)
+        message_ids=_texts(_MESSAGE_ID, heads),
+        tokens=_texts(_TOKEN, heads),
+        report_tokens=(*_texts(_REPORT, heads), *_texts(_RETURN_PATH, heads)),
     )
 
 

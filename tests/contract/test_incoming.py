@@ -1,0 +1,98 @@
+"""Incoming mail and its route on every backend: what is written is read, and one attempt is one claim."""
+
+import asyncio
+import random
+from collections.abc import Awaitable
+from datetime import timedelta
+
+import pytest
+
+from shared.domain.ids import OrganizationId, ServerId, draw_ids
+from shared.domain.job import TLSMode
+from shared.domain.message import Direction, Message, Origin, SpamStatus, Via
+from shared.domain.routes import (
+    AddressTarget,
+    Encoding,
+    HTTPTarget,
+    PayloadFormat,
+    Route,
+    RouteMode,
+    SMTPTarget,
+    Target,
+)
+from shared.domain.tenancy import Mode, Server, Shards
+from shared.store.messages import Messages
+from shared.store.routes import Routes
+from shared.store.servers import server_puts
+from tests.contract.conftest import World
+
+TARGETS: list[Target] = [
+    HTTPTarget("https://app.example.com/"),
+    HTTPTarget("https://b.test/", Encoding.FORM, PayloadFormat.RAW, attachments=False, strip_replies=True),
+    SMTPTarget("2001:db8::1", 2525, TLSMode.NONE),
+    AddressTarget("ann@elsewhere.test"),
+]
+
+
+def server_at(world: World) -> Server:
+    """Return a server of this world."""
+    began = world.clock()
+    shards = (Shards(began - timedelta(days=1), 1),)
+    return Server(ServerId(7), OrganizationId(1), "s", "s", "abcdef", Mode.LIVE, created_at=began, shards=shards)
+
+
+class TestIncoming:
+    @pytest.mark.parametrize("target", [*TARGETS, None])
+    async def test_one_claim_of_what_was_written(self, world: World, target: Target | None) -> None:
+        """Two consumers at once: one of them acts, and it sees the whole record."""
+        server, messages = server_at(world), Messages(world.records)
+        now = world.clock()
+        message = Message(
+            server_id=server.id,
+            id=draw_ids(now, 1, random.Random(1))[0],
+            token="abcdefghijklmnop",
+            direction=Direction.INCOMING,
+            rcpt_to="support@example.test",
+            mail_from="",
+            subject="Help",
+            message_id="q@sender.test",
+            body_key="7/1",
+            size_bytes=3,
+            origin=Origin(Via.ESMTP),
+            route="support@example.test",
+            endpoint=target,
+            sender_verified=True,
+            spam_status=SpamStatus.SPAM,
+        )
+        assert await messages.add(server, message, expires_at=now + timedelta(days=1))
+
+        def claim(direction: Direction) -> Awaitable[Message | None]:
+            until = now + timedelta(seconds=30)
+            return messages.claim(server, message.id, attempt=1, now=now, lease_until=until, direction=direction)
+
+        found = await asyncio.gather(claim(Direction.INCOMING), claim(Direction.INCOMING), claim(Direction.OUTGOING))
+
+        assert await messages.get(server, message.id) is not None
+        [claimed] = [each for each in found if each is not None]
+        assert (claimed.endpoint, claimed.route, claimed.sender_verified) == (target, message.route, True)
+        assert claimed.spam_status is SpamStatus.SPAM
+
+
+class TestRoutes:
+    async def test_is_found_by_what_it_took_and_has_the_last_secret(self, world: World) -> None:
+        """A route that was made anew under the same address is not given the old one's secret."""
+        server, routes = server_at(world), Routes(world.records)
+        await world.records.atomically(server_puts(server))
+        route = Route(
+            server.id, "support", "example.test", "abcd2345", RouteMode.ENDPOINT, world.clock(), targets=TARGETS
+        )
+        assert await routes.add(route)
+
+        assert await routes.set_secret(route, "wrapped")
+        stored = await routes.get(server.id, "example.test", "support")
+
+        assert stored is not None
+        assert (list(stored.targets), stored.secret) == (TARGETS, "wrapped")
+        await routes.remove(route)
+        assert not await routes.set_secret(route, "other")
+        assert await routes.get(server.id, "example.test", "support") is None
