@@ -19,7 +19,7 @@ from shared.flow.due_checks import DueChecks, Run
 from shared.flow.hold import expire
 from shared.flow.queues import work_queue
 from shared.flow.settle import Settling
-from shared.ports import Outgoing
+from shared.ports import Outgoing, Stores
 from shared.store.directory import Directory
 from shared.store.keys import minute_of
 from shared.store.schedule import DueEntry
@@ -65,23 +65,13 @@ async def do_due(*, using: Scheduling, now: datetime) -> int:
 
 
 async def _do(page: Sequence[DueEntry], checks: Run | None, *, using: Scheduling, now: datetime) -> None:
-    """Do a page of entries, mail before checks of domains, then remove them all."""
-    schedule = using.settling.schedule
-    domains = [entry for entry in page if checks and entry.item["do"] == "check_domain"]
-    await _hand_out([entry for entry in page if entry not in domains], using=using, now=now)
-    if checks:
-        for entry in await checks.do(domains, now):
-            await schedule.put_off(entry, now + PUT_OFF)
-    await asyncio.gather(*(schedule.remove(entry) for entry in page))
-
-
-async def _hand_out(entries: Sequence[DueEntry], *, using: Scheduling, now: datetime) -> None:
-    """Do what entries ask for, their jobs together."""
+    """Do a page of entries: their jobs together, mail before anything else, then remove them all."""
     settling = using.settling
     jobs: defaultdict[str, list[Outgoing]] = defaultdict(list)
     parcels: list[Outgoing] = []
     inbound: list[Outgoing] = []
-    for entry in entries:
+    domains: list[DueEntry] = []
+    for entry in page:
         item: Mapping[str, Any] = entry.item  # written by shared.flow.settle, notify and plan_check only
         match item["do"]:
             case "send_job" if item["pool"] in settling.stores.work:
@@ -92,16 +82,29 @@ async def _hand_out(entries: Sequence[DueEntry], *, using: Scheduling, now: date
                 parcels.append(Outgoing(item["parcel"], group=item["group"]))
             case "expire_hold":
                 await _expire_hold(item, using=using, now=now)
+            case "check_domain" if checks:
+                domains.append(entry)
             case other:
                 # Of a newer version, or of a pool that is not configured: it may be possible later.
                 log.error("schedule_entry_put_off", extra={"kind": other, "delay_s": PUT_OFF.total_seconds()})
                 await settling.schedule.put_off(entry, now + PUT_OFF)
+    await _hand_out(jobs, inbound, parcels, settling.stores)
+    if checks:
+        for entry in await checks.do(domains, now):
+            await settling.schedule.put_off(entry, now + PUT_OFF)
+    await asyncio.gather(*(settling.schedule.remove(entry) for entry in page))
+
+
+async def _hand_out(
+    jobs: Mapping[str, Sequence[Outgoing]], inbound: Sequence[Outgoing], parcels: Sequence[Outgoing], stores: Stores
+) -> None:
+    """Put what is due on its queues, mail before webhooks."""
     for pool, some in jobs.items():
-        await work_queue(settling.stores, pool).send(some)
+        await work_queue(stores, pool).send(some)
     if inbound:
-        await settling.stores.inbound.send(inbound)
+        await stores.inbound.send(inbound)
     if parcels:
-        await settling.stores.webhooks.send(parcels)
+        await stores.webhooks.send(parcels)
 
 
 async def _expire_hold(item: Mapping[str, Any], *, using: Scheduling, now: datetime) -> None:
