@@ -97,7 +97,7 @@ class TestWhatFollows:
         assert took.pop("SQS requests: record, ReceiveMessage") <= 0.11
         assert took.pop("SQS requests: record, DeleteMessage") <= 0.11
         # The server, once for each hit of a run that finds its cache grown old.
-        assert took.pop("DynamoDB read units: tenants and the rest") <= 1.1
+        assert took.pop("DynamoDB read units: tenants and the rest") <= 0.1
         assert all(amount <= 0.05 for amount in took.values()), took
 
     def test_a_webhook_takes_a_share_of_its_parcel(self, bill: dict[str, Any]) -> None:
