@@ -96,7 +96,7 @@ class TestWhatFollows:
         assert took.pop("DynamoDB write units: log") + took.pop("DynamoDB write units: counters") <= 0.2
         assert took.pop("SQS requests: record, ReceiveMessage") <= 0.11
         assert took.pop("SQS requests: record, DeleteMessage") <= 0.11
-        # The server, once for each hit of a run that finds its cache grown old.
+        # The server, once for a run that finds its cache grown old.
         assert took.pop("DynamoDB read units: tenants and the rest") <= 0.1
         assert all(amount <= 0.05 for amount in took.values()), took
 
