@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -29,23 +29,21 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "bench")]
 
+from cost_followers import A_LETTER, CLICK, ENDPOINTS, OPEN, WEBHOOK, Followed, hits, webhooks  # noqa: E402  # likewise
 from cost_workload import Scenario, Workload, workload  # noqa: E402  # the path comes first
 from item_size import read_units, write_units  # noqa: E402
 from metering import Use  # noqa: E402
 from tests.aws.emulator import emulator  # noqa: E402
 
 SCENARIOS = (
-    Scenario(rate=1, letters=25, at_once=1, received=1, batch=1, pace_s=1.0),
-    Scenario(rate=100, letters=200, at_once=5, received=2, batch=100),
-    Scenario(rate=10_000, letters=400, at_once=10, received=4, batch=100),
+    Scenario(rate=1, letters=25, at_once=1, received=1, batch=1, parcels=1, pace_s=1.0),
+    Scenario(rate=100, letters=200, at_once=5, received=2, batch=100, parcels=4),
+    Scenario(rate=10_000, letters=400, at_once=10, received=4, batch=100, parcels=10),
 )
 MINUTES_A_MONTH = 43_800
 DAYS_A_MONTH = 30.4
-BODY_DAYS, MESSAGE_DAYS, EVENT_DAYS = 30, 60, 45
-"""Defaults of the retention settings."""
-
-ITEM_OVERHEAD_BYTES = 100
-"""What DynamoDB adds to each stored item for its index."""
+BODY_DAYS, MESSAGE_DAYS, EVENT_DAYS, PARCEL_DAYS = 30, 60, 45, 10
+"""Defaults of the retention settings, and shared.store.parcels.KEPT."""
 
 PAGE = ROOT / "docs" / "cost.md"
 BEGIN, END = "<!-- table: bench/cost.py -->", "<!-- end of table -->"
@@ -62,9 +60,9 @@ class Line:
 
 
 def lines(
-    used: Mapping[Use, float], log_bytes: int, sizes: Mapping[str, float], letters: int, prices: Any
+    used: Mapping[Use, float], log_bytes: float, sizes: Mapping[str, float], letters: int, prices: Any
 ) -> list[Line]:
-    """Return the bill of what was used for so many letters."""
+    """Return the bill of what was used for so many letters; also for so many of what follows them."""
     sums: Counter[tuple[str, str]] = Counter()
     for use, amount in used.items():
         named = _name(use)
@@ -78,18 +76,22 @@ def lines(
 
 def _name(use: Use) -> tuple[str, str] | None:
     """Return the unit of a use and the name of its line; None if nobody pays for it."""
-    who = {"api": "accept", "deliver": "deliver", "events": "record"}.get(use.caller, use.caller)
+    stages = {"api": "accept", "events": "record", "edge": "answer", "webhooks": "notify"}
+    who = stages.get(use.caller, use.caller)
     match use.unit:
         case "write_unit":
             stage = f"message ({who})" if use.what == "message" else use.what.replace(" (transaction)", "")
             return use.unit, f"DynamoDB write units: {stage}"
         case "read_unit":
-            kinds = {"body": "body", "suppression": "suppressions"}
+            kinds = {"body": "body", "suppression": "suppressions", "message": "messages"}
+            kinds["events (query)"] = "hits kept"
             return use.unit, f"DynamoDB read units: {kinds.get(use.what, 'tenants and the rest')}"
         case "sqs_request":
             return use.unit, f"SQS requests: {who}, {use.what.removesuffix(' (by Lambda)').removesuffix('Batch')}"
         case "received_bytes":
             return ("egress_byte", "Data to a node outside AWS, bytes") if use.caller == "deliver" else None
+        case "egress_byte":
+            return use.unit, "Data out, bytes"
         case "lambda_gb_second":
             return use.unit, f"Lambda: {who}, GB-seconds"
         case "lambda_request":
@@ -118,10 +120,12 @@ def _storage(sizes: Mapping[str, float], prices: Any) -> list[Line]:
         "message": (MESSAGE_DAYS, month + backup),
         "events and log": (EVENT_DAYS, month + backup),
         "body": (BODY_DAYS, month),
+        "webhook attempts": (PARCEL_DAYS, month + backup),
     }
     return [
         Line(f"Storage: {name}, bytes for {days} days", sizes[name], sizes[name] * 1e-3 * days / DAYS_A_MONTH * price)
         for name, (days, price) in kept.items()
+        if name in sizes
     ]
 
 
@@ -146,8 +150,10 @@ async def _measure(scenario: Scenario, directory: Path, running: Any, prices: An
         made.meter.reset()
         logged = made.logs.bytes
         await made.go(scenario)
-        sizes = _sizes(made)
-        bill = lines(made.meter.used, made.logs.bytes - logged, sizes, scenario.letters, prices)
+        alone, logged = dict(made.meter.used), made.logs.bytes - logged
+        bill = lines(alone, logged, _sizes(made), scenario.letters, prices)
+        followed = {kind: await hits(made, kind, scenario) for kind in (OPEN, CLICK)}
+        followed[WEBHOOK] = await webhooks(made, scenario, alone, logged)
         await made.minute()
         made.meter.reset()
         await made.minute()
@@ -157,23 +163,22 @@ async def _measure(scenario: Scenario, directory: Path, running: Any, prices: An
         "lines": {line.name: {"amount": line.amount, "dollars": line.dollars} for line in bill},
         "total": sum(line.dollars for line in bill),
         "month": minute * MINUTES_A_MONTH,
+        "follows": {kind: _followed(kind, each, prices) for kind, each in followed.items()},
     }
+
+
+def _followed(kind: str, followed: Followed, prices: Any) -> dict[str, Any]:
+    """Return the bill of one kind: amounts for one of them, dollars for those that follow a million letters."""
+    bill = lines(followed.used, followed.log_bytes, followed.stored, followed.count, prices)
+    share = A_LETTER[kind]
+    made = {line.name: {"amount": line.amount, "dollars": line.dollars * share} for line in bill if line.amount}
+    return {"lines": made, "total": sum(line["dollars"] for line in made.values())}
 
 
 def _sizes(made: Workload) -> Mapping[str, float]:
     """Return the stored bytes of one letter, from the items that there are."""
-    sums: defaultdict[str, int] = defaultdict(int)
-    counts: Counter[str] = Counter()
-    for table in ("records", "bodies"):
-        kinds = {"message": "message", "events": "events and log", "log": "events and log"}
-        for (where, key), size in made.meter.sizes.items():
-            if where == table:
-                first = key.partition("#")[0].rpartition("'")[2]
-                kind = "body" if table == "bodies" else kinds.get(first, "")
-                sums[kind] += size + ITEM_OVERHEAD_BYTES
-                counts[first if table == "records" else "body"] += 1
-    letters = counts["message"]
-    return {kind: sums[kind] / letters for kind in ("message", "events and log", "body")}
+    letters = sum(table == "records" and key.startswith("{'pk': {'S': 'message#") for table, key in made.meter.sizes)
+    return {kind: size / letters for kind, size in made.meter.stored().items() if kind != "other"}
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -202,24 +207,44 @@ def main(arguments: Sequence[str]) -> None:
 
 def _table(measured: Sequence[dict[str, Any]], prices: Any) -> str:
     heads = [f"{each['rate']:,}/s" for each in measured]
-    names = sorted({name for each in measured for name in each["lines"]}, key=lambda name: ("bytes" in name, name))
-    rows = [
+    top = [
         "| line | " + " | ".join(f"{head}, each | $" for head in heads) + " |",
         "| --- " * (1 + 2 * len(heads)) + "|",
     ]
-    for name in names:
-        found = [each["lines"].get(name, {"amount": 0, "dollars": 0}) for each in measured]
-        cells = [f"{_shown(line['amount'])} | {line['dollars']:.2f}" for line in found]
-        rows.append(f"| {name} | " + " | ".join(cells) + " |")
-    totals = "".join(f" | | **{each['total']:.2f}**" for each in measured)
-    rows.append(f"| **together, dollars for a million letters**{totals} |")
+    totals = [each["total"] for each in measured]
+    letter = [*top, *_rows(measured), _sum("together, dollars for a million letters", totals)]
     about = (
         f"List prices of {prices['region']}, {prices['date']}, no free tier. Beside that, the every-minute function"
         f" costs ${measured[-1]['month']:.2f} a month, however many letters there are. A body is cheaper in DynamoDB"
         f" than in S3 up to {break_even_kb(prices)} KB as stored."
     )
-    rows += ["", about, ""]
-    return "\n".join(rows)
+    names = {
+        OPEN: f"opens, {A_LETTER[OPEN]:.0%} of letters",
+        CLICK: f"clicks, {A_LETTER[CLICK]:.0%} of letters",
+        WEBHOOK: f"webhooks, {ENDPOINTS} a letter",
+    }
+    follows = list(top)
+    for kind, name in names.items():
+        bills = [each["follows"][kind] for each in measured]
+        sums = [bill["total"] for bill in bills]
+        follows += [*_rows(bills, f"{kind}: "), _sum(name, sums)]
+        totals = [total + more for total, more in zip(totals, sums, strict=True)]
+    follows.append(_sum("together with the letters, dollars for a million of them", totals))
+    what = "What follows: each is for one open, click or webhook, $ for those that follow a million letters."
+    return "\n".join([*letter, "", about, "", what, "", *follows, ""])
+
+
+def _rows(bills: Sequence[dict[str, Any]], prefix: str = "") -> Sequence[str]:
+    rows: list[str] = []
+    for name in sorted({name for each in bills for name in each["lines"]}, key=lambda name: ("bytes" in name, name)):
+        found = [each["lines"].get(name, {"amount": 0, "dollars": 0}) for each in bills]
+        cells = [f"{_shown(line['amount'])} | {line['dollars']:.2f}" for line in found]
+        rows.append(f"| {prefix}{name} | " + " | ".join(cells) + " |")
+    return rows
+
+
+def _sum(name: str, dollars: Sequence[float]) -> str:
+    return f"| **{name}**" + "".join(f" | | **{each:.2f}**" for each in dollars) + " |"
 
 
 def _shown(amount: float) -> str:

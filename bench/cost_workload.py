@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from cost_letter import send_request
-from metering import Meter
+from metering import Meter, sqs_requests
 from tests.aws.emulator import Emulator
 from tests.aws.resources import Resources
 from tests.fakes.dns_server import FakeDNS
 from tests.fakes.mx import SinkMX
 
-API_MEMORY_MB, EVENTS_MEMORY_MB = 1024, 512
+API_MEMORY_MB, EVENTS_MEMORY_MB, WEBHOOKS_MEMORY_MB = 1024, 512, 512
 """As template.yaml has them."""
 
 LOG_LINE_BYTES = 26
@@ -62,6 +62,9 @@ class Scenario:
 
     batch: int
     """Events of one run of the events function."""
+
+    parcels: int
+    """Parcels of one run of the webhooks function."""
 
     pace_s: float = 0.0
     """Time between two groups, in which caches grow old."""
@@ -116,17 +119,22 @@ class Workload:
     key: str
     worker: Any
     queue: Held
-    events_url: str
+    settings: Any
+    stores: Any
     admin: Resources
     logs: CountedLog
     functions: Mapping[str, Any]
     mx: SinkMX
     threads: Mapping[str, ThreadPoolExecutor] = field(
         default_factory=lambda: {
-            name: ThreadPoolExecutor(1, initializer=_own_loop) for name in ("api", "events", "scheduled")
+            name: ThreadPoolExecutor(1, initializer=_own_loop)
+            for name in ("api", "events", "scheduled", "webhooks", "pixel", "redirect")
         }
     )
     """One for each function, as each has a process of its own in Lambda."""
+
+    delivered: list[tuple[int, int]] = field(default_factory=list)
+    """Servers and ids of messages whose delivery was recorded."""
 
     async def go(self, scenario: Scenario) -> None:
         """Accept, deliver and record so many letters, in the groups that windows see at the scenario's rate."""
@@ -145,12 +153,12 @@ class Workload:
 
     async def minute(self) -> None:
         """Run the function of every minute once."""
-        await self._run("scheduled", EVENTS_MEMORY_MB, {"source": "aws.events"})
+        await self.run("scheduled", EVENTS_MEMORY_MB, {"source": "aws.events"})
 
     async def accept(self, count: int) -> None:
         """Send so many letters through the function's URL, one request each."""
         for _ in range(count):
-            answer = await self._run("api", API_MEMORY_MB, send_request(self.key))
+            answer = await self.run("api", API_MEMORY_MB, send_request(self.key))
             if json.loads(answer["body"]).get("status") != "success":
                 raise RuntimeError(f"the API answered {answer}")
 
@@ -161,21 +169,34 @@ class Workload:
         while len(self.mx.transactions) < wanted or self.worker._hands():  # noqa: ASYNC110, SLF001  # nothing tells
             await asyncio.sleep(0.005)
 
-    async def record(self, batch: int) -> None:
-        """Give the events function what lies on its queue, so many at a time; Lambda polls for it."""
-        events = await asyncio.to_thread(self._take_events)
-        for start in range(0, len(events), batch):
-            some = events[start : start + batch]
-            answer = await self._run("events", EVENTS_MEMORY_MB, {"Records": some})
-            if answer["batchItemFailures"]:
-                raise RuntimeError(f"{len(answer['batchItemFailures'])} of {len(some)} events failed")
-            polls = -(-len(some) // 10)
-            self.meter.add("events", "sqs_request", "ReceiveMessage (by Lambda)", polls)
-            self.meter.add("events", "sqs_request", "DeleteMessageBatch (by Lambda)", polls)
+    async def record(self, batch: int) -> int:
+        """Give the events function what lies on its queue, so many at a time; return how many there were."""
+        events = await self._consume("events", EVENTS_MEMORY_MB, batch)
+        told = [json.loads(each) for each in events]
+        self.delivered += [(each["server"], each["message"]) for each in told if each["kind"] == "delivered"]
+        return len(events)
 
-    def _take_events(self) -> Sequence[Mapping[str, Any]]:
+    async def notify(self, batch: int) -> int:
+        """Give the webhooks function the parcels on its queue, so many at a time; return how many there were."""
+        return len(await self._consume("webhooks", WEBHOOKS_MEMORY_MB, batch))
+
+    async def _consume(self, name: str, memory_mb: int, batch: int) -> Sequence[str]:
+        """Do what Lambda does for a queue: poll, ten at a time, run the function, delete; return the bodies."""
+        records = await asyncio.to_thread(self._take, self.admin.queues[name])
+        for start in range(0, len(records), batch):
+            some = records[start : start + batch]
+            answer = await self.run(name, memory_mb, {"Records": some})
+            if answer["batchItemFailures"]:
+                raise RuntimeError(f"{len(answer['batchItemFailures'])} of {len(some)} failed in {name}")
+            for first in range(0, len(some), 10):
+                got = {"Messages": [{"Body": each["body"]} for each in some[first : first + 10]]}
+                self.meter.add(name, "sqs_request", "ReceiveMessage (by Lambda)", sqs_requests({}, got))
+                self.meter.add(name, "sqs_request", "DeleteMessageBatch (by Lambda)")
+        return [each["body"] for each in records]
+
+    def _take(self, url: str) -> Sequence[Mapping[str, Any]]:
         sqs, taken = self.admin.client("sqs"), []
-        while got := sqs.receive_message(QueueUrl=self.events_url, MaxNumberOfMessages=10).get("Messages"):
+        while got := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
             taken += [
                 {
                     "messageId": each["MessageId"],
@@ -187,10 +208,11 @@ class Workload:
                 for each in got
             ]
             entries = [{"Id": str(n), "ReceiptHandle": each["ReceiptHandle"]} for n, each in enumerate(got)]
-            sqs.delete_message_batch(QueueUrl=self.events_url, Entries=entries)
+            sqs.delete_message_batch(QueueUrl=url, Entries=entries)
         return taken
 
-    async def _run(self, name: str, memory_mb: int, event: Mapping[str, Any]) -> Any:
+    async def run(self, name: str, memory_mb: int, event: Mapping[str, Any]) -> Any:
+        """Run a function once, and count its time."""
         began = time.perf_counter()
         run, context = self.functions[name], Context(f"edgepost-{name}", memory_mb)
         answer = await asyncio.get_running_loop().run_in_executor(self.threads[name], run, event, context)
@@ -215,7 +237,7 @@ async def workload(emulator: Emulator, directory: Path) -> AsyncIterator[Workloa
             "EDGEPOST_DATA_DIR": str(directory),
             "EDGEPOST_DNS_SERVERS": f"{dns.address[0]}:{dns.address[1]}",
             "EDGEPOST_DELIVERY_PORT": str(mx.port),
-            "EDGEPOST_ALLOW_NETWORKS": "smtp:127.0.0.0/8",
+            "EDGEPOST_ALLOW_NETWORKS": "127.0.0.0/8",
         }
         with _environment(emulator.environment | settings):
             from shared.adapters.aws.session import _session
@@ -224,18 +246,19 @@ async def workload(emulator: Emulator, directory: Path) -> AsyncIterator[Workloa
             meter = Meter(lambda table, key: admin.client("dynamodb").get_item(TableName=table, Key=key).get("Item"))
             meter.attach(_session())
             try:
-                async with _open(meter, admin, mx, names["events_queue"]) as made:
+                async with _open(meter, admin, mx) as made:
                     yield made
             finally:
                 close_stores()
 
 
 @contextlib.asynccontextmanager
-async def _open(meter: Meter, admin: Resources, mx: SinkMX, events_url: str) -> AsyncIterator[Workload]:
+async def _open(meter: Meter, admin: Resources, mx: SinkMX) -> AsyncIterator[Workload]:
     from shared.adapters.clock import utc_now
     from shared.adapters.opening import found_installation, open_stores
     from shared.flow.initialize import initialize
     from shared.settings import Settings
+    from smtp_node.deliver.wiring import build_worker
 
     settings = Settings.from_env(os.environ)
     await asyncio.to_thread(found_installation, settings, caller="cli")
@@ -248,37 +271,32 @@ async def _open(meter: Meter, admin: Resources, mx: SinkMX, events_url: str) -> 
         rng=random.SystemRandom(),
         now=utc_now(),
     )
-    worker = _worker(settings)  # made outside of Lambda, where calls wait for others to share them
+    worker = build_worker(settings)  # made outside of Lambda, where calls wait for others to share them
     logs = CountedLog()
     with contextlib.redirect_stdout(logs), _environment({"AWS_LAMBDA_FUNCTION_NAME": "edgepost"}):
         from functions.api import entry as api
+        from functions.edge.aws import AWS
         from functions.events import entry as events
+        from functions.pixel import handler as pixel
+        from functions.redirect import handler as redirect
         from functions.scheduled import entry as scheduled
+        from functions.webhooks import entry as webhooks
+
+        meter.attach_edge(AWS)
 
         queue = Held(worker.queues["default"])
         worker.queues = {"default": queue}
         stop = asyncio.Event()
         running = asyncio.create_task(worker.run(stop))
-        functions = {"api": api.handler, "events": events.handler, "scheduled": scheduled.handler}
+        entries = {"api": api, "events": events, "scheduled": scheduled, "webhooks": webhooks}
+        entries |= {"pixel": pixel, "redirect": redirect}
+        functions = {name: module.handler for name, module in entries.items()}
         key = first.secrets.api_key if first.secrets else ""
         try:
-            yield Workload(meter, key, worker, queue, events_url, admin, logs, functions, mx)
+            yield Workload(meter, key, worker, queue, settings, stores, admin, logs, functions, mx)
         finally:
             stop.set()
             await running
-
-
-def _worker(settings: Any) -> Any:
-    from shared.adapters.embedded.token_key_file import TokenKeyFile
-    from shared.domain.errors import StorageUnavailable
-    from smtp_node.deliver import wiring
-
-    try:
-        return wiring.build_worker(settings)
-    except StorageUnavailable:
-        # Keys of tokens have no place on AWS in this version; letters without tracking need none.
-        wiring.open_token_keys = lambda given: TokenKeyFile(given.data_dir)  # type: ignore[assignment]
-        return wiring.build_worker(settings)
 
 
 def _own_loop() -> None:

@@ -10,6 +10,8 @@ and asks for the size of an item after it was written, unseen by itself.
   consistent ones are half.
 * S3: by call.
 
+The functions that mail leads to have no SDK; their calls are heard at ``functions.edge.aws``.
+
 AWS: "Read and write capacity mode", "DynamoDB item sizes and formats", "Amazon SQS pricing".
 """
 
@@ -26,6 +28,12 @@ from item_size import read_units, wire_bytes, write_units
 SQS_REQUEST_BYTES = 64 * 1024
 HEAD_BYTES = 400
 """Of an answer beside its body, as it travels: its head and the frames around it."""
+
+ITEM_OVERHEAD_BYTES = 100
+"""What DynamoDB adds to each stored item for its index."""
+
+STORED = {"message": "message", "events": "events and log", "log": "events and log", "parcels": "webhook attempts"}
+"""Kinds of items whose number grows with the letters, by the first word of their partition."""
 
 # Any: arguments and answers are the JSON of AWS's own APIs.
 Json = Mapping[str, Any]
@@ -59,6 +67,17 @@ class Meter:
         session.register("before-call.*", self._call)
         session.register("after-call.*", self._after)
 
+    def attach_edge(self, calling: type) -> None:
+        """Listen to all objects of ``functions.edge.aws.AWS``, under the name ``edge``."""
+        call = calling.call  # type: ignore[attr-defined]  # it has
+
+        def heard(aws: Any, service: str, target: str, version: str, parameters: dict[str, Any]) -> dict[str, Any]:
+            answer: dict[str, Any] = call(aws, service, target, version, parameters)
+            self._request("edge", service, target.rpartition(".")[2], parameters, answer)
+            return answer
+
+        calling.call = heard  # type: ignore[attr-defined]
+
     def add(self, caller: str, unit: str, what: str, amount: float = 1) -> None:
         """Count something that no request of ours shows."""
         with self._lock:
@@ -68,6 +87,17 @@ class Meter:
         """Begin anew; sizes of items stay known."""
         with self._lock:
             self.used.clear()
+
+    def stored(self) -> Counter[str]:
+        """Return the bytes of all items that were written, with what DynamoDB adds to each, by kind."""
+        with self._lock:
+            sizes = dict(self.sizes)
+        sums: Counter[str] = Counter()
+        for (table, key), size in sizes.items():
+            first = key.partition("#")[0].rpartition("'")[2]
+            kind = "body" if "bodies" in table else STORED.get(first, "other")
+            sums[kind] += size + ITEM_OVERHEAD_BYTES
+        return sums
 
     # --- What botocore tells
 
@@ -80,21 +110,23 @@ class Meter:
 
     def _after(self, http_response: Any, parsed: Json, model: Any, context: Json, **_: object) -> None:
         caller, service = context["metered_caller"], model.service_model.service_name
-        asked = context["metered"]
-        match service:
-            case "sqs":
-                self.add(caller, "sqs_request", model.name, sqs_requests(asked, parsed))
-            case "dynamodb":
-                for unit, what, amount in self._dynamodb(model.name, asked, parsed):
-                    self.add(caller, unit, what, amount)
-            case "s3":
-                unit = "s3_put" if model.name in {"PutObject", "CopyObject", "ListObjectsV2"} else "s3_get"
-                self.add(caller, unit, model.name)
-            case _:
-                self.add(caller, f"{service}_request", model.name)
+        self._request(caller, service, model.name, context["metered"], parsed)
         body = b"" if model.has_streaming_output else http_response.content
         received = len(body) + int(parsed.get("ContentLength", 0)) + HEAD_BYTES
         self.add(caller, "received_bytes", service, received)
+
+    def _request(self, caller: str, service: str, operation: str, asked: Json, parsed: Json) -> None:
+        match service:
+            case "sqs":
+                self.add(caller, "sqs_request", operation, sqs_requests(asked, parsed))
+            case "dynamodb":
+                for unit, what, amount in self._dynamodb(operation, asked, parsed):
+                    self.add(caller, unit, what, amount)
+            case "s3":
+                unit = "s3_put" if operation in {"PutObject", "CopyObject", "ListObjectsV2"} else "s3_get"
+                self.add(caller, unit, operation)
+            case _:
+                self.add(caller, f"{service}_request", operation)
 
     # --- DynamoDB
 

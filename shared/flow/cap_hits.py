@@ -33,25 +33,23 @@ async def cap_hits(
     for event in batch:
         if event.kind in HITS:
             by_message[event.server_id, event.message_id, event.kind].append(event)
-    found = await asyncio.gather(*(_excess(hits, events, directory) for hits in by_message.values()))
+    servers = {server_id: await directory.server(server_id) for server_id in {each[0] for each in by_message}}
+    hit = [(server, hits) for (server_id, _, _), hits in by_message.items() if (server := servers[server_id])]
+    found = await asyncio.gather(*(_excess(server, hits, events) for server, hits in hit))
     counting: list[Event] = []
-    for server, excess in found:
-        if server is not None and excess:
-            counting += excess
-            by_hour: defaultdict[datetime, list[Event]] = defaultdict(list)
-            for event in excess:
-                by_hour[event.at.replace(minute=0, second=0, microsecond=0)].append(event)
-            for some in by_hour.values():
-                await flushes.only_count(server.id, server.shards, some)
+    for (server, _), excess in zip(hit, found, strict=True):
+        counting += excess
+        by_hour: defaultdict[datetime, list[Event]] = defaultdict(list)
+        for event in excess:
+            by_hour[event.at.replace(minute=0, second=0, microsecond=0)].append(event)
+        for some in by_hour.values():
+            await flushes.only_count(server.id, server.shards, some)
     gone = {event.id for event in counting}
     return [event for event in batch if event.id not in gone] if gone else batch
 
 
-async def _excess(hits: Sequence[Event], events: Events, directory: Directory) -> tuple[Server | None, Sequence[Event]]:
-    """Return the server of one message's hits, and those of them that are too many."""
+async def _excess(server: Server, hits: Sequence[Event], events: Events) -> Sequence[Event]:
+    """Return those of one message's hits of one kind that are too many."""
     first = hits[0]
-    server = await directory.server(first.server_id)
-    if server is None:
-        return None, ()
     known = await events.hits(server, first.message_id, first.kind, limit=MOST_EVENTS)
-    return server, only_counted(hits, kept={event.subject for event in known})
+    return only_counted(hits, kept={event.subject for event in known})

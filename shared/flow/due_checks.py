@@ -1,4 +1,4 @@
-"""The domain checks among what is due: many at once, and none may hold up mail.
+"""The domain checks among what is due: many at once, and none may hold up mail for long.
 
 Other people's name servers decide how long a check takes.  A run has
 ``BUDGET_S`` for all of them; what is not looked at by then is put off.

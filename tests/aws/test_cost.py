@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / "bench"))
 
 from cost import break_even_kb  # noqa: E402  # a script, found by the line above
-from metering import sqs_requests  # noqa: E402
+from metering import Meter, Use, sqs_requests  # noqa: E402
 from shared.adapters.aws.bodies import ITEM_BYTES  # noqa: E402
 
 
@@ -24,6 +24,12 @@ def bill() -> dict[str, Any]:
     ran = subprocess.run(program, check=True, capture_output=True, timeout=240)
     metered: dict[str, Any] = json.loads(ran.stdout)
     return metered
+
+
+def all_amounts(bill: dict[str, Any]) -> dict[str, float]:
+    """Return the amounts of a bill that were counted; times and what is stored depend on the machine and the ids."""
+    lines = {name: line["amount"] for name, line in bill["lines"].items()}
+    return {name: amount for name, amount in lines.items() if "bytes" not in name and "GB-seconds" not in name}
 
 
 def amounts(bill: dict[str, Any], start: str) -> dict[str, float]:
@@ -71,6 +77,58 @@ class TestLetter:
         counted = [line["dollars"] for name, line in bill["lines"].items() if not name.endswith("GB-seconds")]
 
         assert sum(counted) <= 11
+
+
+class TestWhatFollows:
+    """Each figure is for one open, click or webhook, whose events share their runs with 99 others."""
+
+    @pytest.mark.parametrize(("kind", "function"), [("open", "pixel"), ("click", "redirect")])
+    def test_a_hit_takes_one_run_one_request_and_little_more_than_its_event(
+        self, bill: dict[str, Any], kind: str, function: str
+    ) -> None:
+        """The function that answers sends one event; what it knows of servers and keys is read once a minute."""
+        took = all_amounts(bill["follows"][kind])
+
+        assert took.pop(f"Lambda: {function}, invocations") == 1
+        assert took.pop("SQS requests: answer, SendMessage") == 1
+        assert took.pop("DynamoDB write units: events") == 1
+        assert took.pop("DynamoDB read units: hits kept") == 1
+        assert took.pop("DynamoDB write units: log") + took.pop("DynamoDB write units: counters") <= 0.2
+        assert took.pop("SQS requests: record, ReceiveMessage") <= 0.11
+        assert took.pop("SQS requests: record, DeleteMessage") <= 0.11
+        # The server, once for a run that finds its cache grown old.
+        assert took.pop("DynamoDB read units: tenants and the rest") <= 0.1
+        assert all(amount <= 0.05 for amount in took.values()), took
+
+    def test_a_webhook_takes_a_share_of_its_parcel(self, bill: dict[str, Any]) -> None:
+        """Of a hundred deliveries, four parcels for each endpoint: no request and no unit for each webhook."""
+        took = all_amounts(bill["follows"]["webhook"])
+
+        assert took.pop("DynamoDB read units: messages") == pytest.approx(1 / 5)
+        assert took.pop("DynamoDB write units: parcels") <= 0.15
+        assert sum(amount for name, amount in took.items() if name.startswith("SQS requests: ")) <= 0.05
+        assert all(amount <= 0.06 for amount in took.values()), took
+
+
+class TestEdgeCalls:
+    def test_are_counted_like_those_of_the_sdk(self) -> None:
+        """They are heard at the one method that makes them."""
+
+        class AWS:
+            def call(self, *_: object) -> dict[str, Any]:
+                return {"Items": []}
+
+        meter = Meter(lambda *_: None)
+        meter.attach_edge(AWS)
+        aws, values = AWS(), {":p": {"S": "suspended"}}
+
+        aws.call("sqs", "AmazonSQS.SendMessage", "1.0", {"MessageBody": "x" * 65_537})
+        aws.call("dynamodb", "DynamoDB_20120810.Query", "1.0", {"ExpressionAttributeValues": values})
+
+        assert meter.used == {
+            Use("edge", "sqs_request", "SendMessage"): 2,
+            Use("edge", "read_unit", "suspended (query)"): 0.5,
+        }
 
 
 class TestBodies:
