@@ -31,6 +31,7 @@ from shared.store.reservations import Reservation, Reservations
 
 MAX_ID_DRAWS = 5
 MAX_DETAILS = 250
+MAX_OUTPUT = 512
 MAX_DIGESTED_ID = 250
 
 
@@ -78,6 +79,9 @@ class Fate:
     status: Status
     details: str
     """A sentence for its first row; empty for no row."""
+
+    output: str = ""
+    """What the row shows beside it, at most ``MAX_OUTPUT`` characters."""
 
     hold_expires_at: datetime | None = None
     bounce: bool = False
@@ -190,7 +194,7 @@ def _key(incoming: Incoming) -> str:
 
 
 def _message(incoming: Incoming, fate: Fate, reservation: Reservation) -> Message:
-    head = _head(incoming.raw)
+    head, inspection = _head(incoming.raw), incoming.ruling.inspection
     return Message(
         server_id=incoming.server_id,
         id=reservation.ids[0],
@@ -211,6 +215,10 @@ def _message(incoming: Incoming, fate: Fate, reservation: Reservation) -> Messag
         route=incoming.route.address if incoming.route else "",
         endpoint=fate.endpoint,
         sender_verified=spf_passed(incoming.authentication),
+        inspected=inspection.inspected,
+        spam_status=incoming.ruling.status,
+        spam_score=inspection.score or 0.0,
+        threat=inspection.threat or "",
     )
 
 
@@ -220,7 +228,7 @@ def _row(message: Message, fate: Fate, *, using: Receiving, now: datetime) -> De
         attempt=1,
         status=message.status,
         details=fate.details[:MAX_DETAILS],
-        output="",
+        output=fate.output,
         at=now,
         log_id=draw_token(using.rng, 8),
     )

@@ -8,6 +8,9 @@
 | Bounce | kept, and given to the inbound function, which fails it and tells the sender |
 | Endpoint | one copy for each endpoint, on the queue of whoever takes it there |
 
+Whatever the mode, mail that fails for spam or for a threat is kept without going anywhere, once, and no bounce
+is sent.  Spam that its route puts into quarantine is held by whoever would pass it on, also where the mode is Accept.
+
 A copy's job is sent before its record is written: a record without a job would be lost mail.
 """
 
@@ -15,11 +18,12 @@ from dataclasses import replace
 from datetime import datetime
 from typing import assert_never
 
+from shared.domain.event import Event, EventKind
 from shared.domain.forwarding import ACCEPTED
 from shared.domain.incoming import Incoming
-from shared.domain.message import Message, Status
-from shared.domain.routes import RouteMode, Target
-from shared.flow.keep_incoming import Fate, Receiving, Step, keep, received_event, tell
+from shared.domain.message import Message, SpamStatus, Status
+from shared.domain.routes import Route, RouteMode, SpamMode, Target
+from shared.flow.keep_incoming import MAX_OUTPUT, Fate, Receiving, Step, keep, received_event, tell
 from shared.flow.queues import group_of, next_job, queue_of
 from shared.flow.settle import keep_held
 from shared.ports import Outgoing
@@ -44,7 +48,11 @@ async def receive_route(incoming: Incoming, *, using: Receiving, now: datetime) 
     async def told(message: Message) -> None:
         await tell([received_event(message, "", now)], using=using)
 
+    if incoming.ruling.failure:
+        return await _fail(incoming, using=using, now=now)
     match route.mode:
+        case RouteMode.ACCEPT if _quarantined(incoming, route):
+            return await _send_on(incoming, None, after=told, using=using, now=now)
         case RouteMode.ACCEPT:
             return await keep(
                 incoming, Fate(status=Status.PROCESSED, details=ACCEPTED), after=told, using=using, now=now
@@ -71,6 +79,22 @@ async def receive_route(incoming: Incoming, *, using: Receiving, now: datetime) 
             return copies[0]
         case _:
             assert_never(route.mode)
+
+
+async def _fail(incoming: Incoming, *, using: Receiving, now: datetime) -> Message:
+    """Keep a mail that the scanners' answer rules out; it is told of as received and as failed."""
+    details, output = incoming.ruling.failure, incoming.ruling.inspection.summary()[:MAX_OUTPUT]
+
+    async def told(message: Message) -> None:
+        failed = Event(EventKind.FAILED, message.server_id, message.id, 1, now, details=details, output=output)
+        await tell([received_event(message, "", now), failed], using=using)
+
+    fate = Fate(status=Status.HARD_FAIL, details=details, output=output)
+    return await keep(incoming, fate, after=told, using=using, now=now)
+
+
+def _quarantined(incoming: Incoming, route: Route) -> bool:
+    return incoming.ruling.status is SpamStatus.SPAM and route.spam_mode is SpamMode.QUARANTINE
 
 
 def _copy(incoming: Incoming, number: int) -> Incoming:

@@ -1,7 +1,7 @@
 """The door with the real flow behind it, on stores in memory."""
 
 import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -12,6 +12,7 @@ from shared.domain.tenancy import CredentialType
 from shared.flow.credentials import NewCredential, create_credential
 from smtp_node.authentication.inbound import Authentication
 from smtp_node.receive.inside import Grant, Inside, inside
+from smtp_node.scan.scanning import Scanning
 from tests.dialogue.door import GRANT, RecordingInside, open_doors
 from tests.dialogue.wire import Wire
 from tests.fakes.installation import RAW, Installation, install
@@ -26,6 +27,7 @@ class House:
     installation: Installation
     key: str
     grant: Grant
+    scanning: Scanning = field(default_factory=Scanning)
 
     def functions(self) -> Inside:
         """Return the way inside."""
@@ -34,6 +36,7 @@ class House:
             self.installation.acceptance,
             tokens=self.installation.tokens,
             authentication=Authentication(resolver, "mx.example.test"),
+            scanning=self.scanning,
             clock=self.installation.clock,
             resolver=resolver,
         )
