@@ -129,7 +129,7 @@ async def _inspect(
     mail = ScannedMail(
         content=(_received(origin, session.limits.hostname, routed[0], date), *parts),
         mail_from=mail_from,
-        rcpt_to=routed,
+        rcpt_to=tuple(routed),
         address=origin.address,
         name=origin.name,
         helo=origin.helo,

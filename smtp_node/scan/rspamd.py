@@ -112,7 +112,7 @@ def _checks(symbols: Any) -> Sequence[Check]:  # noqa: ANN401
         for name, each in symbols.items()
         if isinstance(each, dict) and (score := _number(each.get("score"))) is not None
     ]
-    return sorted(found, key=lambda each: -abs(each.score))[:MAX_CHECKS]
+    return tuple(sorted(found, key=lambda each: -abs(each.score))[:MAX_CHECKS])
 
 
 def _number(value: Any) -> float | None:  # noqa: ANN401

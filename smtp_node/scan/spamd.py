@@ -71,7 +71,7 @@ def read_answer(answer: bytes, *, outgoing: bool) -> Inspection:
     score, checks = float(spam[1]), read_report(report)
     if outgoing:
         score -= sum(each.score for each in checks if EXCLUDED.match(each.name))
-        checks = [each for each in checks if not EXCLUDED.match(each.name)]
+        checks = tuple(each for each in checks if not EXCLUDED.match(each.name))
     return Inspection(bounded(score), checks)
 
 
@@ -90,4 +90,4 @@ def read_report(report: str) -> Sequence[Check]:
         elif found and line.strip():
             found[-1][2].append(line.strip())  # a long description goes on
     checks = [check(name, score, " ".join(words)) for name, score, words in found]
-    return sorted(checks, key=lambda each: -abs(each.score))[:MAX_CHECKS]
+    return tuple(sorted(checks, key=lambda each: -abs(each.score))[:MAX_CHECKS])

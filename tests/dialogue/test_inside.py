@@ -42,9 +42,11 @@ class House:
         )
 
 
-async def house(kind: CredentialType = CredentialType.SMTP, network: str = "") -> House:
-    """Return a fresh installation with one more credential."""
-    made = await install()
+async def house(
+    kind: CredentialType = CredentialType.SMTP, network: str = "", installation: Installation | None = None
+) -> House:
+    """Return an installation, a fresh one unless given, with one more credential."""
+    made = installation or await install()
     issued = await create_credential(
         NewCredential(type=kind, name="smtp", network=network),
         server=made.server,
