@@ -175,7 +175,7 @@ class Attempts:
             return Attempted(SoftFail(KEY_UNUSABLE, evidence=Evidence(enhanced_code=OWN_FAULT)))
         if composed is None:
             return Attempted(HardFail(BODY_GONE))
-        ruling = await inspect(claimed, composed, mail_from, self.scanning)
+        ruling = await inspect(claimed, composed, self.scanning)
         if ruling is not None and ruling.failure:
             return Attempted(HardFail(ruling.failure, ruling.inspection.summary()), ruling)
         if message.test_mode:

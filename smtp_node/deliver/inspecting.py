@@ -12,13 +12,12 @@ from smtp_node.scan.scanner import ScannedMail
 from smtp_node.scan.scanning import Scanning
 
 
-async def inspect(claimed: Claimed, composed: Composed, mail_from: str, scanning: Scanning) -> Ruling | None:
+async def inspect(claimed: Claimed, composed: Composed, scanning: Scanning) -> Ruling | None:
     """Return what the scanners say of the message; None if they were not asked or did not answer.
 
     Args:
         claimed: an outgoing message.
         composed: what would go on the wire.
-        mail_from: the envelope sender that it would have.
         scanning: asks them.
     """
     message, server = claimed.message, claimed.tenant.server
@@ -26,7 +25,7 @@ async def inspect(claimed: Claimed, composed: Composed, mail_from: str, scanning
         return None
     mail = ScannedMail(
         content=(composed.added, composed.raw),
-        mail_from=mail_from,
+        mail_from=message.mail_from,  # our return path is of another domain than From, which filters do not like
         rcpt_to=(message.rcpt_to,),
         address=message.origin.address,
         name=message.origin.name,

@@ -8,7 +8,7 @@ What it would do (``action``) does not count: the server's thresholds decide.
 import json
 import math
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -31,7 +31,7 @@ class Rspamd:
     """Without the path of the command."""
 
     timeout: timedelta
-    password: str = ""
+    password: str = field(default="", repr=False)
     name: str = "rspamd"
     max_bytes: int = MAX_BYTES
 

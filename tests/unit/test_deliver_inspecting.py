@@ -68,7 +68,7 @@ class TestOutgoing:
         assert b"\r\nReceived: from api (unknown [192.0.2.7])" in raw
         assert raw.endswith(RAW)
         assert (shown.rcpt_to, shown.sent_by, shown.queue_id) == (("user@dest.test",), "main", message.token)
-        assert shown.mail_from.endswith("@rp.localhost")
+        assert shown.mail_from == "app@example.test"
         assert (sent.status, sent.inspected, sent.spam_status, sent.spam_score) == (
             Status.SENT,
             True,
