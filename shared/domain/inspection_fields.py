@@ -8,7 +8,7 @@ Postal writes them on unscanned mail too, as ``no``; we write of a mail only wha
 import re
 from collections.abc import Iterator
 
-from shared.domain.headers import MAX_HEAD_BYTES, Head, without
+from shared.domain.headers import MAX_HEAD_BYTES
 from shared.domain.inspection import MAX_CHECKS, Inspection, Ruling, shown
 from shared.domain.message import SpamStatus
 from shared.domain.tenancy import Server
@@ -21,7 +21,7 @@ NAMES = (
     b"X-Edgepost-Spam-Checks",
 )
 
-_IN_BROKEN_HEAD = re.compile(
+_FIELD = re.compile(
     rb"^(?:%s)[ \t]*:[^\r\n]*\r\n(?:[ \t][^\r\n]*\r\n)*" % b"|".join(NAMES), re.IGNORECASE | re.MULTILINE
 )
 
@@ -49,16 +49,14 @@ def _checks(inspection: Inspection) -> Iterator[str]:
         yield f"{each.name}={shown(each.score)}" + (f" ({comment})" if comment else "")
 
 
-def without_forged_fields(raw: bytes, head: Head | None) -> bytes:
+def without_forged_fields(raw: bytes) -> bytes:
     """Return the mail without fields of these names, the very same bytes if it has none.
 
-    Args:
-        raw: as it came.
-        head: of it; None if it cannot be split: then every line that any reader could take for one is taken out.
+    Every line of the head that some reader could take for one goes, also in a head that breaks the rules.
     """
-    if head is not None:
-        return without(raw, head, NAMES)
+    if raw.startswith(b"\r\n"):
+        return raw  # no head
     end = raw.find(b"\r\n\r\n", 0, MAX_HEAD_BYTES)
     end = end + 2 if end >= 0 else min(len(raw), MAX_HEAD_BYTES)
-    clean, found = _IN_BROKEN_HEAD.subn(b"", raw[:end])
-    return clean + raw[end:] if found else raw
+    clean, found = _FIELD.subn(b"", raw[:end])
+    return b"".join((clean, memoryview(raw)[end:])) if found else raw

@@ -7,10 +7,8 @@ like to record.
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from shared.domain.headers import split_head
 from shared.domain.incoming import Incoming, InwardRefusal
 from shared.domain.inspection import Inspection
-from shared.domain.inspection_fields import without_forged_fields
 from shared.domain.message import Message, Origin
 from shared.domain.routes import Route
 from shared.domain.submission import Accepted, Submission
@@ -63,10 +61,7 @@ class Inside:
     """What a checked address is to us (shared/flow/find_inward.py)."""
 
     authenticate: Callable[[bytes, str, Origin], Awaitable[tuple[bytes, bytes, str]]]
-    """Authentication-Results, the mail without forged fields to put them on, and what they say.
-
-    Raises MalformedMessage.
-    """
+    """Authentication-Results, the mail to put them on, and what they say; raises MalformedMessage."""
 
     inspect: Callable[[ScannedMail], Awaitable[Inspection]]
     """What the scanners say of a mail; never fails, and takes its time (smtp_node/scan/scanning.py)."""
@@ -116,7 +111,6 @@ def inside(
 
     async def authenticate_mail(raw: bytes, mail_from: str, origin: Origin) -> tuple[bytes, bytes, str]:
         field, clean, results = await authentication.stated(raw, Envelope(origin.address, origin.helo, mail_from))
-        clean = without_forged_fields(clean, split_head(clean))
         return field, clean, results.to_text(authentication.authserv_id)
 
     async def rule_on(route: Route, inspection: Inspection) -> Ruled:

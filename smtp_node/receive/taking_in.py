@@ -84,7 +84,8 @@ async def _take_all(
         field, clean, stated = await inside.authenticate(raw, mail_from, origin)
     except MalformedMessage:
         # Bounces of old systems have strange heads; they must come in all the same.
-        field, clean, stated = b"", without_forged_fields(raw, None), ""
+        field, clean, stated = b"", raw, ""
+    clean = without_forged_fields(clean)
     now = inside.clock()
     date = format_datetime(now)
     inspection = await _inspect(session, recipients, (field, clean), mail_from=mail_from, origin=origin, date=date)

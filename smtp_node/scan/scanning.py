@@ -38,6 +38,8 @@ class Scanning:
 
     async def inspect(self, mail: ScannedMail) -> Inspection:
         """Return what the scanners say; never fails, and takes no longer than the longer of their timeouts."""
+        if self._spam is None and self._virus is None:
+            return NOT_INSPECTED
         spam, virus = await asyncio.gather(_ask(self._spam, mail), _ask(self._virus, mail))
         return replace(spam, threat=virus.threat)
 
