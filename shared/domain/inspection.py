@@ -2,12 +2,13 @@
 
 | mail | is spam if | fails if |
 | --- | --- | --- |
-| incoming | score > ``spam_threshold`` | score >= ``spam_failure_threshold``; or it is spam and its route says Fail |
+| incoming | score > ``spam_threshold`` | score >= ``spam_failure_threshold``, or as spam where its route says Fail |
 | outgoing | score >= ``outbound_spam_threshold`` | it is spam |
 | either | | a scanner names a threat (Postal only notes that) |
 
 (app/lib/message_dequeuer/incoming_message_processor.rb and outgoing_message_processor.rb.)
-What was not scanned is neither spam nor clean: it is ``NotChecked``, and passes.
+What fails for its score is spam too, whatever the other threshold.  What was not scanned is
+neither spam nor clean: it is ``NotChecked``, and passes.
 """
 
 import re
@@ -101,13 +102,13 @@ def shown(score: float) -> str:
 
 def rule_incoming(inspection: Inspection, server: Server, spam_mode: SpamMode) -> Ruling:
     """Return what becomes of a mail for a route of the server; Quarantine is decided when it is passed on."""
-    score = inspection.score
-    status = _status(score, spam=score is not None and score > server.spam_threshold)
+    score, most = inspection.score, server.spam_failure_threshold
+    status = _status(score, spam=score is not None and (score > server.spam_threshold or score >= most))
     failure = _threat(inspection)
-    if not failure and score is not None and score >= server.spam_failure_threshold:
+    if not failure and score is not None and score >= most:
         failure = (
             "Message's spam score is higher than the failure threshold for this server."
-            f" Threshold is currently {shown(server.spam_failure_threshold)}."
+            f" Threshold is currently {shown(most)}."
         )
     if not failure and status is SpamStatus.SPAM and spam_mode is SpamMode.FAIL:
         failure = SPAM_FAILS

@@ -20,7 +20,7 @@ from shared.domain.incoming import Incoming, spf_passed
 from shared.domain.letter import MAX_SUBJECT
 from shared.domain.message import Delivery, Direction, Message, Status
 from shared.domain.routes import Target
-from shared.domain.tenancy import Server, Tenant
+from shared.domain.tenancy import Tenant
 from shared.flow.accept import Acceptance
 from shared.flow.token_keys import TokenSource
 from shared.ports import Outgoing, Stores
@@ -99,6 +99,7 @@ async def keep(
     *,
     before: Step | None = None,
     after: Step | None = None,
+    reserved: Reservation | None = None,
     using: Receiving,
     now: datetime,
 ) -> Message:
@@ -109,6 +110,7 @@ async def keep(
         fate: its status and why.
         before: runs when the record is about to be written, such as what wakes a held message.
         after: runs once the record is there: jobs and events.
+        reserved: what ``reserve`` gave for this mail, if it was asked before.
         using: what taking in needs.
         now: when it came.
 
@@ -117,7 +119,7 @@ async def keep(
         StorageUnavailable: nothing was promised.
     """
     server = (await using.tenant(incoming)).server
-    reservation = await _reserve(incoming, server, using=using, now=now)
+    reservation = reserved or await reserve(incoming, using=using, now=now)
     message = _message(incoming, fate, reservation)
     rows = [_row(message, fate, using=using, now=now)] if fate.details else []
     for _ in range(MAX_ID_DRAWS):
@@ -162,8 +164,17 @@ def digest_of(rcpt_to: str, mail_from: str, raw: bytes) -> str:
     return hashlib.sha256(envelope.encode() + raw).hexdigest()
 
 
-async def _reserve(incoming: Incoming, server: Server, *, using: Receiving, now: datetime) -> Reservation:
-    """Return what is drawn for the mail, its body stored: the same again for a repeated one."""
+async def reserve(incoming: Incoming, *, using: Receiving, now: datetime) -> Reservation:
+    """Return what is drawn for the mail, its body stored: the same again for a repeated one.
+
+    The ruling is among it: a scanner may say something else of the same bytes a minute
+    later, and one mail cannot be both refused and delivered.
+
+    Raises:
+        NotFound: its server is gone.
+        StorageUnavailable: nothing was promised.
+    """
+    server = (await using.tenant(incoming)).server
     key = _key(incoming)
     if incoming.digest and (known := await using.reservations.get(server.id, key)):
         return known
@@ -176,6 +187,7 @@ async def _reserve(incoming: Incoming, server: Server, *, using: Receiving, now:
         ids=drawn,
         tokens=[draw_token(using.rng)],
         at=now,
+        ruling=incoming.ruling,
     )
     await using.stores.bodies.put(reservation.body_key, incoming.raw, expires_at=now + using.settings.body_retention)
     if not incoming.digest or await using.reservations.put(server.id, key, reservation):

@@ -16,9 +16,9 @@ from email.utils import format_datetime
 
 from shared.domain.errors import InvalidValue, MailError, MalformedMessage, Unavailable
 from shared.domain.incoming import Incoming, ToRoute
-from shared.domain.inspection import NO_RULING, NOT_INSPECTED, Inspection, Ruling
+from shared.domain.inspection import NO_RULING, NOT_INSPECTED, Inspection
 from shared.domain.inspection_fields import without_forged_fields
-from shared.domain.message import Message, Origin
+from shared.domain.message import Message, Origin, Status
 from shared.flow.keep_incoming import digest_of
 from shared.flow.rule import Ruled
 from smtp_node.receive import replies
@@ -55,9 +55,10 @@ async def take_in(
     taken, refused = outcome.first, outcome.refused
     fields["message_id"] = taken.id if taken else 0
     if refused is not None:
-        log.info("message_failed_at_once", extra={**fields, "reason": refused.failure})
-        session.client_error("threat" if refused.inspection.threat else "spam")
-        session.say(replies.THREAT if refused.inspection.threat else replies.SPAM)
+        reason = "threat" if refused.threat else "spam"
+        log.info("message_failed_at_once", extra={**fields, "reason": reason})
+        session.client_error(reason)
+        session.say(replies.THREAT if refused.threat else replies.SPAM)
         return
     log.info("message_taken_in", extra=fields)
     session.house.meter.count(MESSAGES, len(recipients), type="incoming", tls="yes" if session.over_tls else "no")
@@ -72,8 +73,8 @@ class _Taken:
     first: Message | None
     """The first record; None if reports alone were counted."""
 
-    refused: Ruling | None
-    """Why it failed, if it failed for all of them."""
+    refused: Message | None
+    """One of its records, if the scanners' answer failed it for all recipients."""
 
 
 async def _take_all(
@@ -90,7 +91,7 @@ async def _take_all(
     date = format_datetime(now)
     inspection = await _inspect(session, recipients, (field, clean), mail_from=mail_from, origin=origin, date=date)
     first: Message | None = None
-    failed: list[Ruling] = []
+    failed: list[Message] = []
     for address, inbound in recipients.items():
         received = _received(origin, session.limits.hostname, address, date)
         ruled = NOT_RULED
@@ -109,8 +110,9 @@ async def _take_all(
         )
         kept = await inside.take_in(incoming)
         first = first or kept
-        if ruled.ruling.failure:
-            failed.append(ruled.ruling)
+        # The record knows: of a repeated mail the first ruling counts.
+        if kept is not None and kept.status is Status.HARD_FAIL and isinstance(inbound.to, ToRoute):
+            failed.append(kept)
     return _Taken(first, failed[0] if len(failed) == len(recipients) else None)
 
 

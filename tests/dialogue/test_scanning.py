@@ -197,6 +197,28 @@ class TestFailing:
         assert len(await kept(behind)) == 1
         assert len(await events(behind)) == 2
 
+    @pytest.mark.parametrize(
+        ("first", "then"), [(THREAT, CLEAN), (AWFUL, Inspection()), (CLEAN, THREAT), (SPAM, AWFUL)]
+    )
+    @pytest.mark.parametrize("mode", [RouteMode.ACCEPT, RouteMode.ENDPOINT])
+    async def test_of_a_repeated_mail_the_first_ruling_counts(
+        self, mode: RouteMode, first: Inspection, then: Inspection
+    ) -> None:
+        """A list is updated, a scanner dies: one mail cannot be refused and delivered, nor told of as both."""
+        behind, _ = await scanned_by(first)
+        await make_route(behind, *([URL] if mode is RouteMode.ENDPOINT else []), mode=mode)
+        reply = await bring(behind)
+        [(before, raw, rows)] = await kept(behind)
+        told = await events(behind)
+        jobs = (await behind.installation.stores.inbound.depth()).ready
+
+        behind.scanning = Scanning(FakeScanner(then), FakeScanner(then))
+
+        assert await bring(behind) == reply
+        assert await kept(behind) == [(before, raw, rows)]
+        assert {each.kind for each in await events(behind)} == {each.kind for each in told}
+        assert (await behind.installation.stores.inbound.depth()).ready == 2 * jobs  # of one message, claimed once
+
     async def test_an_endpoint_never_gets_it(self) -> None:
         """Several endpoints: one record, no job, and nothing that could be released."""
         behind, _ = await scanned_by(THREAT)

@@ -240,7 +240,7 @@ class TestClamd:
         assert bring(with_spamd, address, VIRUS) == REFUSED_THREAT
         assert bring(with_spamd, address, VIRUS) == REFUSED_THREAT
 
-        [line] = log_lines(with_spamd, "message_failed_at_once", "a threat")
+        [line] = log_lines(with_spamd, "message_failed_at_once", "threat")
         found = shown(with_spamd, line["message_id"])
         assert (found["status"], found["inspection"]["threat"]) == ("HardFail", "Eicar-Test-Signature.UNOFFICIAL")
         assert receiver.taken == []
