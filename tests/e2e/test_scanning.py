@@ -1,6 +1,7 @@
 """Real rspamd, SpamAssassin and ClamAV beside a whole installation: what they say decides what becomes of mail."""
 
 import base64
+import contextlib
 import json
 import smtplib
 from collections.abc import Iterator, Mapping
@@ -107,9 +108,11 @@ def message_id(answer: tuple[int, bytes]) -> int:
 
 def figures(installation: Installation) -> str:
     """Return the installation's figures."""
-    connection = HTTPConnection("127.0.0.1", int(installation.tree.url.rpartition(":")[2]), timeout=30)
-    connection.request("GET", "/metrics", headers={"Authorization": f"Bearer {installation.secrets['metrics_token']}"})
-    return connection.getresponse().read().decode()
+    headers = {"Authorization": f"Bearer {installation.secrets['metrics_token']}"}
+    port = int(installation.tree.url.rpartition(":")[2])
+    with contextlib.closing(HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+        connection.request("GET", "/metrics", headers=headers)
+        return connection.getresponse().read().decode()
 
 
 class TestRspamd:
