@@ -22,7 +22,7 @@ NAMES = (
 )
 
 _FIELD = re.compile(
-    rb"^(?:%s)[ \t]*:[^\r\n]*\r\n(?:[ \t][^\r\n]*\r\n)*" % b"|".join(NAMES), re.IGNORECASE | re.MULTILINE
+    rb"^(?:%s)[ \t]*+:[^\r\n]*+\r\n(?:[ \t][^\r\n]*+\r\n)*+" % b"|".join(NAMES), re.IGNORECASE | re.MULTILINE
 )
 
 

@@ -20,6 +20,9 @@ MAX_ANSWER_BYTES = 262_144
 MAX_BYTES = 512_000
 """What spamc hands over by default (spamc(1), --max-size): SpamAssassin takes long over large mail."""
 
+MAX_LINES = 1000
+"""Of a report that are read."""
+
 EXCLUDED = re.compile(
     r"(?:NO_RECEIVED|NO_RELAYS|ALL_TRUSTED|FREEMAIL_FORGED_REPLYTO|RDNS_DYNAMIC|CK_HELO_GENERIC)\Z"
     r"|SPF_|HELO_|RCVD_IN_|.*DKIM_"
@@ -28,7 +31,7 @@ EXCLUDED = re.compile(
 
 _STATUS = re.compile(r"SPAMD/\d{1,2}\.\d{1,2} (\d{1,3}) ")
 _SPAM = re.compile(r"^Spam:[ \t]*\w+[ \t]*;[ \t]*(-?\d{1,9}(?:\.\d{1,9})?)[ \t]*/", re.MULTILINE | re.IGNORECASE)
-_RULER = re.compile(r"^ ?-{3,}[- ]*\r?$", re.MULTILINE)
+_RULER = re.compile(r"^ ?-{3}[- ]*+\r?$", re.MULTILINE)
 _RULE = re.compile(r" {0,4}(-?\d{1,6}(?:\.\d{1,4})?) +(\w{1,100})(?: +(.*))?$")
 
 
@@ -84,7 +87,7 @@ def read_report(report: str) -> Sequence[Check]:
     if not rulers:
         return ()
     found: list[tuple[str, float, list[str]]] = []
-    for line in report[rulers[-1].end() :].splitlines():
+    for line in report[rulers[-1].end() :].splitlines()[:MAX_LINES]:
         if rule := _RULE.match(line):
             found.append((rule[2], float(rule[1]), [rule[3] or ""]))
         elif found and line.strip():

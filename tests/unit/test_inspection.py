@@ -148,6 +148,18 @@ class TestWithoutForged:
         """What stands behind the first empty line is the sender's."""
         assert without_forged_fields(raw) is raw
 
+    @pytest.mark.parametrize(
+        ("line", "stays"),
+        [
+            (b"X-Postal-Spam:" + b"\r\n " * 170_000 + b"\r\n", False),
+            (b"X-Postal-Spam:" * 35_000 + b"\r\n", False),
+            (b"X-Postal-Spam" + b" " * 500_000 + b"\r\n", True),
+        ],
+    )
+    def test_a_head_of_the_longest_kind_is_searched_in_one_pass(self, line: bytes, stays: bool) -> None:
+        """A form that looks again from each byte would take hours here."""
+        assert without_forged_fields(HEAD + line + b"\r\nhi\r\n") == HEAD + (line if stays else b"") + b"\r\nhi\r\n"
+
     def test_a_head_without_end_is_searched_too(self) -> None:
         """A mail may end with its head, without any empty line."""
         assert without_forged_fields(HEAD + b"X-Postal-Spam: no\r\n") == HEAD

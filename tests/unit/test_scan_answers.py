@@ -11,7 +11,7 @@ from smtp_node.scan.scanner import GARBAGE, REFUSED, ScanFailed
 
 REPORT = (
     b"Spam detection software, running on the system, has identified it.\r\n\r\n"
-    b"Content preview:  Buy now\n   ---- ---------------------- ---\n   -99 PREVIEW_RULE words of the mail\n\n"
+    b"Content preview:  Buy now\n---- ---------------------- ---\n -99 PREVIEW_RULE words of the mail\n\n"
     b"Content analysis details:   (1004.1 points, 5.0 required)\r\n\r\n"
     b" pts rule name              description\r\n"
     b"---- ---------------------- --------------------------------------------------\r\n"
@@ -54,6 +54,17 @@ class TestSpamdAnswers:
         answer = b"SPAMD/1.1 0 EX_OK\r\nSpam: False ; -0.9 / 5.0\r\n\r\nAll is well.\r\n"
 
         assert spamd.read_answer(answer, outgoing=True) == Inspection(-0.9)
+
+    @pytest.mark.parametrize(
+        "filling", [b"-", b"- ", b" ", b"9", b"1 A ", b"- -\r\n", b"1 A\r\n", b"\x00", b"\xc2\x85 1 A"]
+    )
+    def test_a_report_of_the_longest_kind_is_read_in_one_pass(self, filling: bytes) -> None:
+        """A form that looks again from each byte would take hours here."""
+        head = b"SPAMD/1.1 0 EX_OK\r\nSpam: True ; 9.0 / 5.0\r\n\r\n---- -----\r\n"
+        answer = head + filling * (250_000 // len(filling)) + b"x\r\n"
+
+        assert spamd.read_answer(answer, outgoing=False).score == 9.0
+        assert len(spamd.read_answer(answer, outgoing=False).checks) <= MAX_CHECKS
 
     @pytest.mark.parametrize(
         ("answer", "reason"),
