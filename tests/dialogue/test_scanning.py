@@ -1,6 +1,8 @@
 """Mail that scanners speak of, from port 25 through the real flow, on stores in memory."""
 
+import asyncio
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -150,6 +152,25 @@ class TestScanning:
 
         assert (await bring(behind, address, raw=dsn())).startswith("250")
         assert spam.shown == []
+
+
+class TestHangingScanners:
+    async def test_mail_passes_unchecked_and_bounces_do_not_wait(self) -> None:
+        """A scanner that takes the mail and says nothing: each mail waits its time, and no longer."""
+        behind = await house()
+        stuck = [FakeScanner(timeout=timedelta(milliseconds=300), gate=asyncio.Event()) for _ in range(2)]
+        behind.scanning = Scanning(*stuck)
+        await make_route(behind)
+        post = Post(behind.installation)
+        address = f"{await post.token(await post.sent())}@rp.localhost"
+
+        replies = await asyncio.gather(bring(behind), bring(behind, address, raw=dsn()))
+
+        assert [each[:3] for each in replies] == ["250", "250"]
+        assert [len(each.shown) for each in stuck] == [1, 1]
+        for message, raw, _ in await kept(behind):
+            assert (message.inspected, message.spam_status) == (False, SpamStatus.NOT_CHECKED)
+            assert b"X-Postal-" not in raw
 
 
 class TestFailing:
