@@ -92,7 +92,7 @@ CATEGORIES = {
     "7.30": Category.POLICY,
 }
 
-TELLING = frozenset({"1.1", "1.6", "2.2", "3.4", "4.6", "4.7", "7.17", "7.18", "7.20", "7.26", "7.28"})
+TELLING = frozenset({"1.1", "2.2", "3.4", "4.6", "4.7", "7.20", "7.26", "7.28"})
 """Details that no text overrules; others are used loosely by hosts, so their text is asked first."""
 
 ALWAYS_SOFT = frozenset({Category.MAILBOX_FULL, Category.RATE_LIMITED, Category.EXPIRED})

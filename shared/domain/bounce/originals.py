@@ -20,12 +20,21 @@ _RETURN_PATH = re.compile(rb"^Return-Path:\s{0,5}<?([A-Za-z0-9]{32,40})@", re.IG
 
 def read_originals(returned: Sequence[bytes]) -> Originals:
     """Return the names in the heads of returned messages, each once."""
-    heads = [each.lstrip(b"\r\n").partition(b"\r\n\r\n")[0] for each in returned]
+    heads = [_head(each) for each in returned]
     return Originals(
         message_ids=_texts(_MESSAGE_ID, heads),
         tokens=_texts(_TOKEN, heads),
         report_tokens=(*_texts(_REPORT, heads), *_texts(_RETURN_PATH, heads)),
     )
+
+
+def head_text(returned: bytes) -> str:
+    """Return the head of a returned message, LF line ends."""
+    return _head(returned).decode("utf-8", "replace").replace("\r\n", "\n")
+
+
+def _head(returned: bytes) -> bytes:
+    return returned.lstrip(b"\r\n").partition(b"\r\n\r\n")[0]
 
 
 def _texts(pattern: re.Pattern[bytes], heads: Sequence[bytes]) -> Sequence[str]:
