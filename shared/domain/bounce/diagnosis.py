@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 
 from shared.domain.bounce.codes import (
+    ABOUT_RECIPIENT,
     CATEGORIES,
     GENERIC,
     TELLING,
@@ -30,6 +31,14 @@ PERMANENT = "5.0.0"
 
 _SPACES = re.compile(r"\s+")
 _ADDRESS = re.compile(r"[^\s<>()\[\]\"',;:]{1,100}@[\w-]{1,63}(?:\.[\w-]{1,63}){0,10}|https?://\S{1,300}")
+_ABOUT_SENDER = re.compile(
+    r"(after|in reply to) (the )?(initial connection|connect|helo|ehlo|mail from|starttls|end of data)\b", re.IGNORECASE
+)
+"""Where a host refused before it heard of the recipient, or everything; Exim and Postfix say so."""
+
+_HOST = re.compile(r"\bhost \S{1,255}\s?\[[^\[\]\s]{1,60}\]|smtp error from remote (mail server|mailer)", re.IGNORECASE)
+"""Who refused: names of the reporting system, no words of the host."""
+
 _REPLY_AGAIN = re.compile(r"(?<=\s)[245]\d\d[ -](?:[245]\.\d\.\d{1,3} )?")
 """A reply of several lines repeats its code in each (RFC 5321 §4.2.1), in the middle of a phrase."""
 
@@ -63,7 +72,8 @@ def diagnose(words: str, *, status: str = "", hint: Category | None = None, perm
 def category_in(words: str) -> Category | None:
     """Return the category that the words name, or None."""
     # Names in addresses and links are no words of the host: spam@example.com is an ordinary recipient.
-    plain = _REPLY_AGAIN.sub("", _SPACES.sub(" ", _ADDRESS.sub(" ", words[:MAX_JUDGED]))).replace("_", " ")
+    plain = _HOST.sub(" ", words[:MAX_JUDGED])
+    plain = _REPLY_AGAIN.sub("", _SPACES.sub(" ", _ADDRESS.sub(" ", plain))).replace("_", " ")
     return next((category for category, pattern in PHRASES if pattern.search(plain)), None)
 
 
@@ -91,4 +101,10 @@ def _category(code: str, said: str, hint: Category | None) -> Category:
     known = CATEGORIES.get(detail)
     if known is not None and detail in TELLING:
         return known
-    return category_in(said) or hint or known or Category.OTHER
+    named = category_in(said) or hint or known or Category.OTHER
+    before = _ABOUT_SENDER.search(said) if named in ABOUT_RECIPIENT else None
+    if before is None:
+        return named
+    # Some hosts look the recipient up only when they have the whole message; its domain was found long before.
+    late = before[3].lower() == "end of data"
+    return named if late and named is not Category.DNS else Category.POLICY

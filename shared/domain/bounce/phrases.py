@@ -122,7 +122,7 @@ _GROUPS: tuple[tuple[Category, tuple[str, ...]], ...] = (
             r"(unroute?able|invalid|bad|unknown|illegal|undeliverable|unresolvable|forged) (sender|return[- ]path|envelope sender)",
             r"\bsender('s)?( e-?mail)?( address| domain)? (is |was )?(rejected|refused|denied|invalid|unknown|verif|not "
             r"(allowed|accepted|valid|verified|exist))",
-            r"domain of sender|not accepting (mail|messages|e-?mail) (with|from)",
+            r"\bptr record|reverse dns|domain of sender|not accepting (mail|messages|e-?mail) (with|from)",
         ),
     ),
     (

@@ -50,7 +50,8 @@ def _read_other(content: Content, notice: Notice, originals: Originals) -> Readi
         if answer is not None or is_reply(content):
             return Reading(answer or Kind.OTHER)
     delayed = is_delay(content.header("subject"), notice.lines)
-    if _is_surely_a_notice(content) and (written := read_statuses(["\n".join(notice.lines).encode()], "")):
+    text = "\n".join(notice.lines)
+    if _is_surely_a_notice(content) and (written := read_statuses([text.encode("utf-8", "replace")], text)):
         # Gateways turn reports into text; the fields are the same.
         return Reading(_kind_of(written), written, originals, "rfc3464-text")
     name, recipients = read_notice(content, notice, Action.DELAYED if delayed else Action.FAILED)
