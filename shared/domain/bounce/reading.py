@@ -80,4 +80,4 @@ def _kind_of(recipients: Sequence[RecipientReport]) -> Kind:
 
 def _originals(content: Content, notice: Notice) -> Originals:
     inline = notice.returned.replace("\n", "\r\n").encode("utf-8", "replace")
-    return read_originals([*content.returned, *([inline] if inline else [])])
+    return read_originals([*content.returned, *([inline] if inline else [])], content.statuses)
