@@ -81,9 +81,12 @@ async def take_return_path(incoming: Incoming, *, using: Receiving, now: datetim
     Twice, or the same bounce in another mail: one event.
 
     Raises:
+        EnoughReported: more has come about the message than is kept.
         NotFound: the server is gone.
         StorageUnavailable: nothing was promised.
     """
+    if isinstance(incoming.to, ToReturnPath):
+        incoming = replace(incoming, about=incoming.to.message_id)
     found = await _understood(incoming, using=using, now=now)
     if isinstance(found, Followed):
         return await keep_followed(incoming, found, using=using, now=now)
@@ -113,7 +116,7 @@ async def keep_followed(incoming: Incoming, found: Followed, *, using: Receiving
         await using.stores.events.send([Outgoing(event.to_json(), group=str(event.server_id), delay=wait)])
 
     fate = Fate(status=Status.PROCESSED, details=found.row, bounce=True)
-    return await keep(incoming, fate, after=told, using=using, now=now)
+    return await keep(replace(incoming, about=original.id), fate, after=told, using=using, now=now)
 
 
 async def keep_unmatched(incoming: Incoming, reason: str, *, using: Receiving, now: datetime) -> Message:
