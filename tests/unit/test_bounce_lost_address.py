@@ -1,6 +1,7 @@
 """Bounces that lost the address they were to come to: what in them still names the message, and what does not."""
 
 import uuid
+from datetime import timedelta
 
 import pytest
 
@@ -8,6 +9,7 @@ from shared.domain.event import EventKind
 from shared.domain.message import Status
 from shared.flow.bounce import MAX_LOOKED_UP, UNMATCHED
 from shared.flow.servers import NewServer, create_server
+from shared.tokens import Named
 from tests.fakes.installation import RAW, install
 from tests.fakes.inward import RP, Post, dsn
 
@@ -85,6 +87,52 @@ class TestWithoutTheAddress:
 
         assert await post.events(EventKind.BOUNCED) == []
         assert {await post.status(message), await post.status(victim)} == {Status.SENT}
+
+    async def test_postals_token_proves_nothing(self, post: Post) -> None:
+        """Postal believes it wherever it stands; everybody who gets the mail sees it."""
+        message = await post.sent()
+
+        kept = await post.take(f"{post.here.server.token}@{RP}", dsn(head=f"X-Postal-MsgID: {message.token}"))
+
+        assert await post.row(kept) == UNMATCHED
+        assert await post.status(message) is Status.SENT
+
+    @pytest.mark.parametrize("field", ["X-Edgepost-Report", "Return-Path", "Message-ID"])
+    @pytest.mark.parametrize("late", ["eight days late", "for somebody else"])
+    async def test_names_are_believed_as_little_as_the_address(self, post: Post, field: str, late: str) -> None:
+        """Seven days, and for the message's own recipient."""
+        message = await post.sent(raw=UNNAMED)
+        token = await post.token(message)
+        value = {"X-Edgepost-Report": token, "Return-Path": f"<{token}@{RP}>", "Message-ID": f"<{message.message_id}>"}
+        recipient = "user@dest.test"
+        if late == "eight days late":
+            post.here.clock.advance(timedelta(days=8))
+        else:
+            recipient = "victim@dest.test"
+
+        await post.take(f"{post.here.server.token}@{RP}", dsn(recipient, head=f"{field}: {value[field]}"))
+
+        assert await post.events(EventKind.BOUNCED) == []
+        assert await post.status(message) is Status.SENT
+
+    async def test_one_tenants_address_changes_nothing_of_anothers(self, post: Post) -> None:
+        """Tenant B has valid addresses of its own, and has seen the whole mail of tenant A."""
+        here = post.here
+        message = await post.sent(raw=UNNAMED)
+        other = await create_server(
+            NewServer(name="Other"),
+            organization=here.tenant.organization,
+            records=here.records,
+            rng=here.rng,
+            now=here.clock(),
+        )
+        theirs = (await here.tokens.tokens()).return_path(Named(other.id, message.id))
+        head = f"X-Edgepost-Report: {await post.token(message)}\r\nMessage-ID: <{message.message_id}>"
+
+        await post.take(f"{theirs}@{RP}", dsn(head=head))
+
+        assert await post.events(EventKind.BOUNCED) == []
+        assert await post.status(message) is Status.SENT
 
     async def test_a_list_of_message_ids_costs_few_look_ups(self, post: Post) -> None:
         """Whoever writes a report may name any number of messages."""
