@@ -37,7 +37,7 @@ _HEADER = re.compile(
 _ENVELOPE = re.compile(r"\s{0,8}(mail from|rcpt to)\s?:", re.IGNORECASE)
 _SEPARATOR = re.compile(
     r"^[\s>]{0,4}[-=_*+#~]{2,}.{0,40}(original|below|copy of|returned|unsent|message (header|text|follows|body)|start of|headers?)\b|"
-    r"^(original message follows|message text follows|message headers? follow|included is a copy|a copy of (the|your) (original|message)|"
+    r"^\s{0,8}original message (details|headers?)\s*:?\s*$|^(original message follows|message text follows|message headers? follow|included is a copy|a copy of (the|your) (original|message)|"
     r"your (original )?message (reads|follows)|the (original )?message (follows|header)|old message:|this is a copy of|----+ ?original)",
     re.IGNORECASE,
 )
@@ -78,7 +78,10 @@ def read_notice(content: Content, notice: Notice, action: Action) -> tuple[str, 
         start = next((at for at, line in enumerate(notice.lines) if each.begins.search(line)), None)
         if start is None:
             continue
-        found = [(at, address) for at, address in _found(each, notice.lines, start) if address.lower() not in own]
+        everybody = list(_found(each, notice.lines, start))
+        found = [(at, address) for at, address in everybody if address.lower() not in own]
+        if not found and each.address is not None:
+            found = everybody  # somebody wrote to their own address, and it stands where recipients do
         found = list(_without_contacts(found))
         if found and (looks_like_failure(content) or _says_undelivered(notice)):
             return each.name, _reports(found, notice, each.hint, action)

@@ -215,7 +215,7 @@ _GROUPS: tuple[tuple[Category, tuple[str, ...]], ...] = (
             r"(network|host|server|destination) .{0,20}(is )?(unreachable|not respond|down|not reachable|unavailable)",
             r"(unable|couldn'?t|could not|cannot|can'?t|failed|fails) to (connect|reach|contact|establish|communicate)",
             r"timed? ?out|no route to host|not respond",
-            r"lost connection|no answer from host|bad connection|operation timed",
+            r"(did not|didn'?t) accept our requests? to connect|(socket|connect) error|lost connection|no answer from host|bad connection|operation timed",
             r"couldn't establish",
         ),
     ),
