@@ -75,7 +75,10 @@ async def receive_route(incoming: Incoming, *, using: Receiving, now: datetime) 
 
 def _copy(incoming: Incoming, number: int) -> Incoming:
     """Return the mail as the copy for one endpoint: a repeated mail is the same copy again."""
-    return replace(incoming, digest=f"{incoming.digest}.{number}") if incoming.digest and number else incoming
+    if not number:
+        return incoming
+    # The first copy alone takes a place among the mails about a message, so that all are kept or none.
+    return replace(incoming, digest=f"{incoming.digest}.{number}" if incoming.digest else "", about=None)
 
 
 async def _send_on(
