@@ -100,6 +100,9 @@ class Incoming:
     """Address, name and HELO of the client; ``via`` tells of TLS."""
 
     received_at: datetime
+    about: MessageId | None = None
+    """The message of ours that it is about: of such mail only so much is kept."""
+
     digest: str = ""
     """What makes a repeated mail the same one; empty: every mail is another."""
 

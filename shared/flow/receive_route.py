@@ -24,11 +24,10 @@ from shared.domain.forwarding import ACCEPTED
 from shared.domain.incoming import Incoming
 from shared.domain.message import Message, SpamStatus, Status
 from shared.domain.routes import Route, RouteMode, SpamMode, Target
-from shared.flow.keep_incoming import MAX_OUTPUT, Fate, Receiving, Step, keep, received_event, reserve, tell
+from shared.flow.keep_incoming import MAX_OUTPUT, Fate, Receiving, Reserved, Step, keep, received_event, reserve, tell
 from shared.flow.queues import group_of, next_job, queue_of
 from shared.flow.settle import keep_held
 from shared.ports import Outgoing
-from shared.store.reservations import Reservation
 from shared.store.schedule import Schedule
 
 HELD = "Message has been accepted and is held, as its route says."
@@ -48,14 +47,14 @@ async def receive_route(incoming: Incoming, *, using: Receiving, now: datetime) 
         raise ValueError("the mail is for no route")
 
     reserved = await reserve(incoming, using=using, now=now)
-    incoming = replace(incoming, ruling=reserved.ruling)
+    incoming = replace(incoming, ruling=reserved.reservation.ruling)
     if incoming.ruling.failure:
         return await _fail(incoming, reserved, using=using, now=now)
     return await _do_as_mode_says(incoming, route, reserved, using=using, now=now)
 
 
 async def _do_as_mode_says(
-    incoming: Incoming, route: Route, reserved: Reservation, *, using: Receiving, now: datetime
+    incoming: Incoming, route: Route, reserved: Reserved, *, using: Receiving, now: datetime
 ) -> Message:
     async def told(message: Message) -> None:
         await tell([received_event(message, "", now)], using=using)
@@ -90,7 +89,7 @@ async def _do_as_mode_says(
             assert_never(route.mode)
 
 
-async def _fail(incoming: Incoming, reserved: Reservation, *, using: Receiving, now: datetime) -> Message:
+async def _fail(incoming: Incoming, reserved: Reserved, *, using: Receiving, now: datetime) -> Message:
     """Keep a mail that the scanners' answer rules out; it is told of as received and as failed."""
     details, output = incoming.ruling.failure, incoming.ruling.inspection.summary()[:MAX_OUTPUT]
 
@@ -108,13 +107,14 @@ def _quarantined(incoming: Incoming, route: Route) -> bool:
 
 def _copy(incoming: Incoming, number: int) -> Incoming:
     """Return the mail as the copy for a further endpoint: a repeated mail is the same copy again."""
-    return replace(incoming, digest=f"{incoming.digest}.{number}") if incoming.digest else incoming
+    # The first copy alone takes a place among the mails about a message, so that all are kept or none.
+    return replace(incoming, digest=f"{incoming.digest}.{number}" if incoming.digest else "", about=None)
 
 
 async def _send_on(
     incoming: Incoming,
     target: Target | None,
-    reserved: Reservation | None,
+    reserved: Reserved | None,
     *,
     after: Step,
     using: Receiving,

@@ -277,6 +277,7 @@ class Attempts:
             target=target,
             ehlo=ehlo,
             added=composed.added,
+            envelope_id=composed.report_token,
             source_address=source or None,
             smart_host=self.smart_host(pool),
         )

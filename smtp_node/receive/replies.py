@@ -125,6 +125,7 @@ OF_ERRORS: Mapping[type[MailError], Reply] = {
     errors.NameTaken: Reply(554, "5.5.0", "Name is already in use"),
     errors.InvalidValue: Reply(554, "5.6.0", "Message has an invalid address or header value"),
     errors.NotPermitted: Reply(550, "5.7.1", "Not permitted"),
+    errors.EnoughReported: Reply(552, "5.2.2", "Enough mail has come about this message"),
     errors.WrongState: Reply(554, "5.5.0", "Not possible in the present state"),
     errors.StorageUnavailable: Reply(451, "4.3.0", "Storage is not available, please try again"),
     errors.StillInProgress: Reply(451, "4.3.0", "The same message is still being accepted, please try again"),

@@ -10,6 +10,7 @@ from shared.domain.event import EventKind
 from shared.domain.message import Via
 from shared.domain.tenancy import CredentialType
 from shared.flow.credentials import NewCredential, create_credential
+from shared.flow.keep_incoming import MAX_ABOUT_ONE
 from smtp_node.authentication.inbound import Authentication
 from smtp_node.receive.inside import Grant, Inside, inside
 from smtp_node.scan.scanning import Scanning
@@ -168,6 +169,25 @@ class TestInward:
             await wire.send(b"Subject: x\r\n\r\n.\r\n")
 
             assert (await wire.reply()).startswith("451 4.3.0")
+
+    async def test_too_many_mails_about_one_message_are_refused_in_the_session(self) -> None:
+        """Nothing is answered with 250 that is not kept."""
+        behind = await house()
+        post = Post(behind.installation)
+        address = f"{await post.token(await post.sent())}@rp.localhost"
+        replies = []
+        async with open_doors(inside=behind) as doors:
+            for number in range(MAX_ABOUT_ONE + 1):
+                wire = await doors.connect("smtp")
+                await wire.reply()
+                await wire.say("EHLO mx.dest.test")
+                for command in ("MAIL FROM:<>", f"RCPT TO:<{address}>", "DATA"):
+                    assert (await wire.say(command))[:3] in {"250", "354"}
+                await wire.send(dsn(unique=str(number)) + b".\r\n")
+                replies.append(await wire.reply())
+
+        assert {each[:9] for each in replies[:-1]} == {"250 2.0.0"}
+        assert replies[-1] == "552 5.2.2 Enough mail has come about this message"
 
     async def test_recipients_here_and_elsewhere_need_a_message_each(self) -> None:
         """One answer cannot tell of two things that may go different ways."""
