@@ -8,7 +8,6 @@ Postal writes them on unscanned mail too, as ``no``; we write of a mail only wha
 import re
 from collections.abc import Iterator
 
-from shared.domain.headers import MAX_HEAD_BYTES
 from shared.domain.inspection import MAX_CHECKS, Inspection, Ruling, shown
 from shared.domain.message import SpamStatus
 from shared.domain.tenancy import Server
@@ -56,7 +55,8 @@ def without_forged_fields(raw: bytes) -> bytes:
     """
     if raw.startswith(b"\r\n"):
         return raw  # no head
-    end = raw.find(b"\r\n\r\n", 0, MAX_HEAD_BYTES)
-    end = end + 2 if end >= 0 else min(len(raw), MAX_HEAD_BYTES)
+    # However long the head: a reader without our limits reads all of it.
+    end = raw.find(b"\r\n\r\n")
+    end = end + 2 if end >= 0 else len(raw)
     clean, found = _FIELD.subn(b"", raw[:end])
     return b"".join((clean, memoryview(raw)[end:])) if found else raw

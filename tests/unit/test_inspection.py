@@ -160,6 +160,12 @@ class TestWithoutForged:
         """A form that looks again from each byte would take hours here."""
         assert without_forged_fields(HEAD + line + b"\r\nhi\r\n") == HEAD + (line if stays else b"") + b"\r\nhi\r\n"
 
+    def test_of_a_head_beyond_our_own_limit_too(self) -> None:
+        """We do not read such a head; whoever gets the mail may."""
+        long = b"X-Filling: " + b"x" * 600_000 + b"\r\n"
+
+        assert without_forged_fields(long + b"X-Postal-Spam: no\r\n\r\nhi\r\n") == long + b"\r\nhi\r\n"
+
     def test_a_head_without_end_is_searched_too(self) -> None:
         """A mail may end with its head, without any empty line."""
         assert without_forged_fields(HEAD + b"X-Postal-Spam: no\r\n") == HEAD
