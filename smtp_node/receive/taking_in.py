@@ -101,7 +101,8 @@ async def _take_all(
             to=inbound.to,
             rcpt_to=inbound.address,
             mail_from=mail_from,
-            raw=b"".join((received, field, ruled.fields, clean)),
+            # On top: a mail that begins with a folded line must not go on with a field that scanners filled.
+            raw=b"".join((ruled.fields, received, field, clean)),
             origin=origin,
             received_at=now,
             digest=digest_of(address, mail_from, raw),

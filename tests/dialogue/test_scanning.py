@@ -108,8 +108,10 @@ class TestScanning:
         [(message, raw, _)] = await kept(behind)
         assert (message.inspected, message.spam_status, message.spam_score) == (True, SpamStatus.SPAM, 7.5)
         fields = b"X-Postal-Spam: yes\r\nX-Postal-Spam-Threshold: 5.0\r\nX-Postal-Spam-Score: 7.5\r\n"
-        assert raw.endswith(fields + b"X-Edgepost-Spam-Checks: OWN_WORD=7.5 (Has the word)\r\n" + MAIL)
-        assert raw.startswith(b"Received: from mx.sender.test ")
+        ours = fields + b"X-Edgepost-Spam-Checks: OWN_WORD=7.5 (Has the word)\r\nReceived: from mx.sender.test "
+        assert raw.startswith(ours)
+        assert raw.endswith(b"\r\n" + MAIL)
+        assert raw.count(b"X-Postal-") == 3
         [shown] = spam.shown
         assert b"".join(shown.content).endswith(b"\r\n" + MAIL)
         assert (shown.mail_from, shown.rcpt_to, shown.helo, shown.address, shown.sent_by) == (
@@ -118,6 +120,21 @@ class TestScanning:
             "mx.sender.test",
             "127.0.0.1",
             "",
+        )
+
+    @pytest.mark.parametrize("beginning", [b"\t-99\r\n", b" yes\r\n", b"X-Postal-Spam: no\r\n -99\r\n", b"\r\n"])
+    async def test_a_mail_cannot_go_on_with_our_fields(self, beginning: bytes) -> None:
+        """A folded line at its very beginning belongs to whatever field stands above."""
+        behind, _ = await scanned_by(SPAM)
+        behind.scanning = Scanning(FakeScanner(Inspection(7.5)), FakeScanner(Inspection(threat="")))
+        await make_route(behind)
+
+        await bring(behind, raw=beginning + MAIL)
+
+        [(_, raw, _)] = await kept(behind)
+        assert raw.startswith(
+            b"X-Postal-Spam: yes\r\nX-Postal-Spam-Threshold: 5.0\r\nX-Postal-Spam-Score: 7.5\r\n"
+            b"X-Postal-Threat: no\r\nReceived: from "
         )
 
     async def test_unscanned_mail_says_nothing_and_loses_forged_fields(self) -> None:
