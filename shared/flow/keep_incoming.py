@@ -17,6 +17,7 @@ import random
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import NamedTuple
 
 from shared.domain.errors import EnoughReported, MalformedMessage, NotFound, StorageUnavailable
 from shared.domain.event import Event, EventKind
@@ -26,7 +27,7 @@ from shared.domain.incoming import Incoming, spf_passed
 from shared.domain.letter import MAX_SUBJECT
 from shared.domain.message import Delivery, Direction, Message, Status
 from shared.domain.routes import Target
-from shared.domain.tenancy import Server, Tenant
+from shared.domain.tenancy import Tenant
 from shared.flow.accept import Acceptance
 from shared.flow.token_keys import TokenSource
 from shared.ports import Bodies, Outgoing, Stores
@@ -43,6 +44,7 @@ MAX_ABOUT_ONE = 20
 may each tell of a delay once a day, and a recipient's machine may answer."""
 
 MAX_DETAILS = 250
+MAX_OUTPUT = 512
 MAX_DIGESTED_ID = 250
 
 
@@ -91,6 +93,9 @@ class Fate:
     details: str
     """A sentence for its first row; empty for no row."""
 
+    output: str = ""
+    """What the row shows beside it, at most ``MAX_OUTPUT`` characters."""
+
     hold_expires_at: datetime | None = None
     bounce: bool = False
     endpoint: Target | None = None
@@ -101,12 +106,21 @@ Step = Callable[[Message], Awaitable[None]]
 """Something to be done with the kept message; may be done again with the same one."""
 
 
+class Reserved(NamedTuple):
+    """What is reserved for a mail."""
+
+    reservation: Reservation
+    key: str
+    """Where it lies; empty for a mail that is never the same as another."""
+
+
 async def keep(
     incoming: Incoming,
     fate: Fate,
     *,
     before: Step | None = None,
     after: Step | None = None,
+    reserved: Reserved | None = None,
     using: Receiving,
     now: datetime,
 ) -> Message:
@@ -117,6 +131,7 @@ async def keep(
         fate: its status and why.
         before: runs when the record is about to be written, such as what wakes a held message.
         after: runs once the record is there: jobs and events.
+        reserved: what ``reserve`` gave for this mail, if it was asked before.
         using: what taking in needs.
         now: when it came.
 
@@ -126,7 +141,7 @@ async def keep(
         StorageUnavailable: nothing was promised.
     """
     server = (await using.tenant(incoming)).server
-    reservation, key = await _reserve(incoming, server, using=using, now=now)
+    reservation, key = reserved or await reserve(incoming, using=using, now=now)
     message = _message(incoming, fate, reservation)
     rows = [_row(message, fate, using=using, now=now)] if fate.details else []
     for _ in range(MAX_ID_DRAWS):
@@ -171,8 +186,18 @@ def digest_of(rcpt_to: str, mail_from: str, raw: bytes) -> str:
     return hashlib.sha256(envelope.encode() + raw).hexdigest()
 
 
-async def _reserve(incoming: Incoming, server: Server, *, using: Receiving, now: datetime) -> tuple[Reservation, str]:
-    """Return what is drawn for the mail, its body stored, and its key: the same again for a repeated one."""
+async def reserve(incoming: Incoming, *, using: Receiving, now: datetime) -> Reserved:
+    """Reserve what is drawn for the mail, and store its body: the same again for a repeated one.
+
+    The ruling is among it: a scanner may say something else of the same bytes a minute
+    later, and one mail cannot be both refused and delivered.
+
+    Raises:
+        EnoughReported: more has come about its message than is kept.
+        NotFound: its server is gone.
+        StorageUnavailable: nothing was promised.
+    """
+    server = (await using.tenant(incoming)).server
     drawn = draw_ids(now, 1, using.rng)
     new = Reservation(
         digest=incoming.digest,
@@ -182,6 +207,7 @@ async def _reserve(incoming: Incoming, server: Server, *, using: Receiving, now:
         ids=drawn,
         tokens=[draw_token(using.rng)],
         at=now,
+        ruling=incoming.ruling,
     )
     body = _Body(new.body_key, incoming.raw, expires_at=now + using.settings.body_retention, bodies=using.stores.bodies)
     for key in _keys(incoming, using.rng):
@@ -189,15 +215,15 @@ async def _reserve(incoming: Incoming, server: Server, *, using: Receiving, now:
         if known is None:
             await body.store()
             if await using.reservations.put(server.id, key, new):
-                return new, key
+                return Reserved(new, key)
             # Another session was faster, a moment ago.
             known = await using.reservations.get(server.id, key)
         if known is not None and incoming.digest and known.digest == incoming.digest:
             await body.drop()
-            return known, key
+            return Reserved(known, key)
     if incoming.about is None and not incoming.digest:
         await body.store()
-        return new, ""
+        return Reserved(new, "")
     await body.drop()
     if incoming.about is None:
         raise StorageUnavailable("the reservation of this mail is gone again")
@@ -235,7 +261,7 @@ def _keys(incoming: Incoming, rng: random.Random) -> Sequence[str]:
 
 
 def _message(incoming: Incoming, fate: Fate, reservation: Reservation) -> Message:
-    head = _head(incoming.raw)
+    head, inspection = _head(incoming.raw), incoming.ruling.inspection
     return Message(
         server_id=incoming.server_id,
         id=reservation.ids[0],
@@ -256,6 +282,10 @@ def _message(incoming: Incoming, fate: Fate, reservation: Reservation) -> Messag
         route=incoming.route.address if incoming.route else "",
         endpoint=fate.endpoint,
         sender_verified=spf_passed(incoming.authentication),
+        inspected=inspection.inspected,
+        spam_status=incoming.ruling.status,
+        spam_score=inspection.score or 0.0,
+        threat=inspection.threat or "",
     )
 
 
@@ -265,7 +295,7 @@ def _row(message: Message, fate: Fate, *, using: Receiving, now: datetime) -> De
         attempt=1,
         status=message.status,
         details=fate.details[:MAX_DETAILS],
-        output="",
+        output=fate.output,
         at=now,
         log_id=draw_token(using.rng, 8),
     )

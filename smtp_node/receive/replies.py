@@ -93,6 +93,8 @@ SUSPENDED = Reply(535, "5.7.1", "Mail server has been suspended")
 BAD_LINE_ENDS = Reply(550, "5.6.0", "Message has NUL bytes or invalid line ends, lines must end with CRLF")
 TEXT_LINE_TOO_LONG = Reply(554, "5.6.0", "Message has a line that is too long")
 LOOP_DETECTED = Reply(550, "5.4.6", "Loop detected")
+SPAM = Reply(550, "5.7.1", "Message refused as spam")
+THREAT = Reply(550, "5.7.1", "Message refused, a virus scanner found a threat in it")
 NO_REPORT = Reply(550, "5.6.0", "This address takes reports only")
 NO_ROOM = Reply(452, "4.3.1", "Too much mail at the moment, please try again")
 

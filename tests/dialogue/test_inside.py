@@ -1,7 +1,7 @@
 """The door with the real flow behind it, on stores in memory."""
 
 import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -13,6 +13,7 @@ from shared.flow.credentials import NewCredential, create_credential
 from shared.flow.keep_incoming import MAX_ABOUT_ONE
 from smtp_node.authentication.inbound import Authentication
 from smtp_node.receive.inside import Grant, Inside, inside
+from smtp_node.scan.scanning import Scanning
 from tests.dialogue.door import GRANT, RecordingInside, open_doors
 from tests.dialogue.wire import Wire
 from tests.fakes.installation import RAW, Installation, install
@@ -27,6 +28,7 @@ class House:
     installation: Installation
     key: str
     grant: Grant
+    scanning: Scanning = field(default_factory=Scanning)
 
     def functions(self) -> Inside:
         """Return the way inside."""
@@ -35,14 +37,17 @@ class House:
             self.installation.acceptance,
             tokens=self.installation.tokens,
             authentication=Authentication(resolver, "mx.example.test"),
+            scanning=self.scanning,
             clock=self.installation.clock,
             resolver=resolver,
         )
 
 
-async def house(kind: CredentialType = CredentialType.SMTP, network: str = "") -> House:
-    """Return a fresh installation with one more credential."""
-    made = await install()
+async def house(
+    kind: CredentialType = CredentialType.SMTP, network: str = "", installation: Installation | None = None
+) -> House:
+    """Return an installation, a fresh one unless given, with one more credential."""
+    made = installation or await install()
     issued = await create_credential(
         NewCredential(type=kind, name="smtp", network=network),
         server=made.server,
