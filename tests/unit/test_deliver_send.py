@@ -137,6 +137,41 @@ class TestParameters:
         assert isinstance(outcome, HardFail)
         assert mx.transactions == []
 
+    @pytest.mark.parametrize("extensions", [["DSN"], ["DSN", "PIPELINING"]])
+    @pytest.mark.parametrize(("stage", "parameter"), [("MAIL", "ENVID="), ("RCPT", "ORCPT=")])
+    @pytest.mark.parametrize("reply", ["501 5.5.4 Syntax error", "504 5.5.4 Not implemented", "555 5.5.4 Unknown", "455 no"])
+    async def test_a_host_that_refuses_what_it_offers_gets_the_mail_without(
+        self, extensions: list[str], stage: str, parameter: str, reply: str
+    ) -> None:
+        """A mail must not fail for what it can do without, and the next one on the connection need not try."""
+        steps = {stage.lower(): Step(reply, match=parameter)}
+        plan = replace(PLAN, envelope_id="abc2")
+        async with SinkMX(extensions=extensions, **steps) as mx, sending(mx) as sender:
+            first = await sender.send(plan, still_ours=ours)
+            second = await sender.send(plan, still_ours=ours)
+
+        assert isinstance(first, Sent)
+        assert isinstance(second, Sent)
+        assert [each.mail for each in mx.transactions] == ["<a@x.test>"] * 2
+        [session] = mx.sessions
+        assert sum(parameter in each for each in session.commands) == 1
+
+    @pytest.mark.parametrize("stage", ["MAIL", "RCPT"])
+    async def test_a_host_that_means_the_address_is_asked_twice_and_no_more(self, stage: str) -> None:
+        """501 may be about the address: then it says so again."""
+        steps = {stage.lower(): Step("501 5.1.3 Bad address")}
+
+        outcome, mx = await outcome_of(replace(PLAN, envelope_id="abc2"), extensions=["DSN"], **steps)
+
+        assert isinstance(outcome, HardFail)
+        assert sum(each.startswith(stage) for each in mx.sessions[0].commands) == 2
+
+    async def test_success_is_never_asked_to_be_reported(self) -> None:
+        """RFC 3461 §4.1: without NOTIFY only failures and delays are; millions of others would come back."""
+        _, mx = await outcome_of(replace(PLAN, envelope_id="abc2"), extensions=["DSN"])
+
+        assert not [each for each in mx.sessions[0].commands if "NOTIFY" in each]
+
     async def test_too_big_is_not_even_begun(self) -> None:
         """RFC 1870 §4: the host said beforehand that it would refuse."""
         outcome, mx = await outcome_of(extensions=["SIZE 20"])
