@@ -21,7 +21,7 @@ from smtp_node.deliver.protocol import Broken
 
 DSN = "dsn"
 PARAMETERS_REFUSED = frozenset({455, 501, 504, 555})
-"""RFC 5321 §4.2.2: a parameter that is wrong, not implemented, not known, or not possible now; 501 may mean the address too."""
+"""A parameter that is not possible now, wrong, not implemented or not known (RFC 5321 §4.2.2); or a bad address."""
 
 
 @dataclass(frozen=True, slots=True)

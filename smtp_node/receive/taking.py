@@ -1,12 +1,10 @@
 """One message through the door: read it, judge its bytes, hand it in, answer."""
 
-import asyncio
 import hashlib
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import ParamSpec, TypeVar
 
 from shared.domain.errors import MailError, MalformedMessage, SenderNotAllowed, StillInProgress, Unavailable
 from shared.domain.headers import check_bytes
@@ -18,6 +16,7 @@ from smtp_node.receive.content import Content, Fault, has_longer_line, is_loopin
 from smtp_node.receive.inside import Grant
 from smtp_node.receive.limits import ReceiveLimits
 from smtp_node.receive.metering import MESSAGES
+from smtp_node.receive.off_loop import off_loop
 from smtp_node.receive.recipients import Inbound, Outbound
 from smtp_node.receive.replies import Reply, reply_to
 from smtp_node.receive.session import Session
@@ -25,14 +24,8 @@ from smtp_node.receive.taking_in import take_in
 
 log = logging.getLogger(__name__)
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
 ACCEPT_WITHIN = timedelta(minutes=9)
 """RFC 5321 §4.5.3.2.6: clients wait 10 minutes for the reply to the final dot."""
-
-OFF_LOOP_BYTES = 262_144
-"""Larger messages are judged and hashed in a thread: 25 MB take a tenth of a second."""
 
 
 @dataclass(slots=True)
@@ -100,7 +93,7 @@ async def take_message(session: Session, transaction: Transaction, *, helo: str,
         if not await _read(session, content):
             return
         session.expect_within(ACCEPT_WITHIN, replies.STORAGE_TOO_SLOW)
-        verdict = await _off_loop(content.seen_bytes, judge, content, session.limits)
+        verdict = await off_loop(content.seen_bytes, judge, content, session.limits)
         if isinstance(verdict, Reply):
             _refuse(session, verdict)
             return
@@ -108,15 +101,9 @@ async def take_message(session: Session, transaction: Transaction, *, helo: str,
         if transaction.inward:
             await take_in(session, transaction.inward, mail_from=transaction.sender.address, raw=verdict, origin=origin)
         else:
-            await _hand_in(session, await _off_loop(len(verdict), transaction.submission, verdict, origin))
+            await _hand_in(session, await off_loop(len(verdict), transaction.submission, verdict, origin))
     finally:
         content.release()
-
-
-async def _off_loop(size_bytes: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    if size_bytes <= OFF_LOOP_BYTES:
-        return work(*args, **kwargs)
-    return await asyncio.to_thread(work, *args, **kwargs)
 
 
 async def _read(session: Session, content: Content) -> bool:

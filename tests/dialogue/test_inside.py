@@ -10,7 +10,7 @@ from shared.domain.event import EventKind
 from shared.domain.message import Via
 from shared.domain.tenancy import CredentialType
 from shared.flow.credentials import NewCredential, create_credential
-from shared.flow.keep_incoming import MAX_ABOUT_ONE
+from shared.flow.reserve_incoming import MAX_BELIEVED
 from smtp_node.authentication.inbound import Authentication
 from smtp_node.receive.inside import Grant, Inside, inside
 from smtp_node.scan.scanning import Scanning
@@ -177,7 +177,7 @@ class TestInward:
         address = f"{await post.token(await post.sent())}@rp.localhost"
         replies = []
         async with open_doors(inside=behind) as doors:
-            for number in range(MAX_ABOUT_ONE + 1):
+            for number in range(MAX_BELIEVED + 1):
                 wire = await doors.connect("smtp")
                 await wire.reply()
                 await wire.say("EHLO mx.dest.test")

@@ -17,6 +17,7 @@ from shared.flow.bounce import NO_BOUNCE
 from shared.flow.find_inward import find_inward
 from shared.flow.hold import held
 from shared.flow.receive_route import ACCEPTED
+from shared.flow.reserve_incoming import MAX_BELIEVED
 from shared.flow.token_keys import rotate_keys
 from shared.ports import Item, Key
 from shared.store.routes import Routes
@@ -299,16 +300,29 @@ class TestKeepIncoming:
         assert len(await post.incoming()) == len(before) + 1
         assert [each.kind for each in await post.events()] == [EventKind.BOUNCED]
 
-    async def test_mail_without_an_id_is_never_taken_for_a_repetition(self, post: Post) -> None:
-        """Two mails of the same words may be two."""
-        message = await post.sent()
-        address = f"{await post.token(message)}@{RP}"
+    async def test_a_letter_without_an_id_is_never_taken_for_a_repetition(self, post: Post) -> None:
+        """Two letters of the same words may be two."""
+        route = await post.route(RouteMode.ACCEPT)
 
         for _ in range(2):
-            await post.take(address, dsn().replace(b"Message-ID: <dsn@mx.dest.test>\r\n", b""))
+            await post.take(route.address, b"Subject: The kettle boils\r\n\r\nAgain.\r\n")
 
         assert len(await post.incoming()) == 2
-        assert len(await post.events()) == 1
+
+    async def test_a_bounce_without_an_id_is_kept_once_however_often_it_is_tried(self, post: Post) -> None:
+        """While storage is away it comes every few minutes: it must not use up what is kept about its message."""
+        message = await post.sent()
+        address = f"{await post.token(message)}@{RP}"
+        bounce = dsn().replace(b"Message-ID: <dsn@mx.dest.test>\r\n", b"")
+
+        for _ in range(MAX_BELIEVED + 1):
+            broken, _ = post.breaking_after(4)  # reserved, and not all written down
+            with pytest.raises(StorageUnavailable):
+                await post.take(address, bounce, stores=broken)
+        await post.take(address, bounce)
+
+        assert len(await post.incoming()) == 1
+        assert [each.kind for each in await post.events()] == [EventKind.BOUNCED]
 
 
 class TestReceiveRoute:
