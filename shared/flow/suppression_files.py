@@ -32,8 +32,7 @@ from shared.domain.suppression import (
     folded,
     new_suppression,
 )
-from shared.flow.suppress import Suppressing
-from shared.ports import Outgoing
+from shared.flow.suppress import Suppressing, tell_servers
 
 COLUMNS = ("address", "stream", "reason", "detail", "until", "added_at")
 BATCH = 250
@@ -220,7 +219,7 @@ async def _store(entries: Sequence[Suppression], using: Suppressing, now: dateti
 async def _tell(scope: Scope, source: str, added: int, using: Suppressing, now: datetime) -> None:
     event = Event(
         kind=EventKind.SUPPRESSION_ADDED,
-        server_id=ServerId(0 if scope.organization else scope.owner_id),
+        server_id=ServerId(scope.owner_id),
         message_id=MessageId(0),
         attempt=0,
         at=now,
@@ -229,4 +228,4 @@ async def _tell(scope: Scope, source: str, added: int, using: Suppressing, now: 
         # In place of an address: an event for each of a million would be a flood.
         data={"address": "*", "count": added, "type": Reason.IMPORT.value, "scope": scope.name, "source": source},
     )
-    await using.events.send([Outgoing(event.to_json(), group=str(event.server_id))])
+    await tell_servers(event, scope, using)
