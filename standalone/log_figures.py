@@ -3,8 +3,8 @@
 | line | figure |
 | --- | --- |
 | ``message_accepted`` | ``edgepost_messages_accepted_total`` |
-| ``attempt_settled`` | ``edgepost_delivery_attempts_total``, ``edgepost_delivery_seconds`` and, |
-| | if it says how long the job waited, ``edgepost_message_queue_latency_seconds`` |
+| ``attempt_settled``, | ``edgepost_delivery_attempts_total``, ``edgepost_delivery_seconds`` and, |
+| ``inbound_settled`` | if it says how long the job waited, ``edgepost_message_queue_latency_seconds`` |
 | ``webhook_parcel_settled`` | ``edgepost_webhook_notices_total`` and ``edgepost_webhook_seconds`` |
 | ``webhook_endpoint_disabled`` | ``edgepost_webhook_endpoints_disabled_total`` |
 | those of ``WORKER_ERRORS`` | ``edgepost_worker_errors_total`` |
@@ -58,9 +58,10 @@ def _accepted(meter: Meter, fields: Fields) -> None:
 def _settled(meter: Meter, fields: Fields) -> None:
     outcome = str(fields.get("outcome", "other"))
     server = str(fields.get("server_id", "other"))
-    meter.count("edgepost_delivery_attempts_total", server=server, outcome=outcome)
+    direction = str(fields.get("direction", "other"))
+    meter.count("edgepost_delivery_attempts_total", server=server, direction=direction, outcome=outcome)
     if "took_ms" in fields:
-        meter.observe("edgepost_delivery_seconds", fields["took_ms"] / 1000, outcome=outcome)
+        meter.observe("edgepost_delivery_seconds", fields["took_ms"] / 1000, direction=direction, outcome=outcome)
     if "waited_ms" in fields:
         meter.observe("edgepost_message_queue_latency_seconds", fields["waited_ms"] / 1000)
 
@@ -85,6 +86,7 @@ def _endpoint_disabled(meter: Meter, fields: Fields) -> None:
 RULES: Mapping[str, Callable[[Meter, Fields], None]] = {
     "message_accepted": _accepted,
     "attempt_settled": _settled,
+    "inbound_settled": _settled,
     "webhook_endpoint_disabled": _endpoint_disabled,
     "webhook_parcel_settled": _parcel,
     **dict.fromkeys(WORKER_ERRORS, _error),

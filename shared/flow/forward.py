@@ -229,4 +229,10 @@ async def _settle(claimed: Claimed, outcome: Outcome, took: timedelta, using: Fo
 
 def _names(claimed: Claimed) -> dict[str, object]:
     message = claimed.message
-    return {"server_id": message.server_id, "message_id": message.id, "attempt": message.attempt}
+    direction = message.direction.value
+    return {
+        "server_id": message.server_id,
+        "message_id": message.id,
+        "attempt": message.attempt,
+        "direction": direction,
+    }

@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 
 from functions.inbound.handler import _forward
+from shared.domain.engagement import counted_as
 from shared.domain.event import Event, EventKind
 from shared.domain.forwarding import NO_ROUTE, QUARANTINE, SPAM_FAILS
 from shared.domain.holding import SUSPENDED
@@ -57,6 +58,7 @@ class TestForward:
         assert (row.details, row.output) == (f"Received a 200 from {URL.url}", "OK")
         [event] = [Event.from_json(each) for each in await inbox.here.take_events()]
         assert (event.kind, event.message_id) == (EventKind.DELIVERED, message.id)
+        assert counted_as(event) == {"delivered_incoming": 1}  # not among what was delivered to the world
 
     async def test_requests_are_signed_in_three_ways(self) -> None:
         """Our plain signature, Standard Webhooks', and Postal's with the installation's key."""
