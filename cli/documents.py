@@ -8,10 +8,12 @@ from shared.domain.credentials import use_of
 from shared.domain.dns_check import DNSCheck, Finding, Record
 from shared.domain.dns_records import records_to_publish
 from shared.domain.message import Delivery, Message
+from shared.domain.reports.sums import By
 from shared.domain.routes import AddressTarget, HTTPTarget, Route, SMTPTarget, Target
 from shared.domain.suppression import Suppression
 from shared.domain.tenancy import Credential, Domain, Organization, Server
 from shared.domain.tracking import TrackDomain
+from shared.flow.read_reports import Summary
 from shared.flow.track_domains import track_records
 from shared.settings import Settings
 
@@ -223,3 +225,17 @@ def _endpoint(target: Target) -> str:
             return f"smtp://[{host}]:{port}" if ":" in host else f"smtp://{host}:{port}"
         case AddressTarget(address):
             return address
+
+
+def report_document(found: Summary, by: By) -> dict[str, Any]:
+    """Return what was reported of a domain."""
+    return {
+        "domain": found.domain,
+        "kind": found.kind.value,
+        "since": found.since.isoformat(),
+        "until": found.until.isoformat(),
+        "reports": found.reports,
+        "total": dict(found.total),
+        "complete": found.complete,
+        "rows": [{by.value: name, **counts} for name, counts in found.rows],
+    }
