@@ -9,7 +9,6 @@ from shared.domain.dns_check import DNSCheck, Finding, Record
 from shared.domain.dns_records import records_to_publish
 from shared.domain.message import Delivery, Message
 from shared.domain.reports.sums import By
-from shared.domain.routes import AddressTarget, HTTPTarget, Route, SMTPTarget, Target
 from shared.domain.suppression import Suppression
 from shared.domain.tenancy import Credential, Domain, Organization, Server
 from shared.domain.tracking import TrackDomain
@@ -203,28 +202,6 @@ def suppression_document(entry: Suppression) -> dict[str, Any]:
             for each in entry.history
         ],
     }
-
-
-def route_document(route: Route, settings: Settings) -> dict[str, Any]:
-    """Return a route with the address at the route domain that leads to it too."""
-    return {
-        "route": route.address,
-        "mode": route.mode.value,
-        "spam_mode": route.spam_mode.value,
-        "forward_address": f"{route.token}@{settings.route_domain}",
-        "endpoints": [_endpoint(each) for each in route.targets],
-        "created_at": _at(route.created_at),
-    }
-
-
-def _endpoint(target: Target) -> str:
-    match target:
-        case HTTPTarget(url):
-            return url
-        case SMTPTarget(host, port, _):
-            return f"smtp://[{host}]:{port}" if ":" in host else f"smtp://{host}:{port}"
-        case AddressTarget(address):
-            return address
 
 
 def report_document(found: Summary, by: By) -> dict[str, Any]:
