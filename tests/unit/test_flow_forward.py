@@ -5,10 +5,12 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
-from functions.inbound.handler import _forward
+from functions.inbound.handler import forward_record
+from functions.outward.records import all_at_once
 from shared.domain.engagement import counted_as
 from shared.domain.event import Event, EventKind
 from shared.domain.forwarding import NO_ROUTE, QUARANTINE, SPAM_FAILS
@@ -216,7 +218,7 @@ class TestForward:
         sent = {"SentTimestamp": "1767225600000", "ApproximateReceiveCount": "1"}
         records = [{"messageId": name, "body": body, "attributes": sent} for name, body in bodies.items()]
 
-        found = await _forward(records, inbox.forwarding)
+        found = await all_at_once(records, partial(forward_record, using=inbox.forwarding), function="inbound")
 
         assert found == {"batchItemFailures": [{"itemIdentifier": "bad"}, {"itemIdentifier": "node"}]}
         assert len(inbox.http.posted) == 1
