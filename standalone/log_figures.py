@@ -29,6 +29,7 @@ WORKER_ERRORS = (
     "settle_failed",
     "storage_unwell",
     "taking_stopped",
+    "tracking_failed",
 )
 
 
