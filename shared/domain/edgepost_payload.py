@@ -46,7 +46,8 @@ def payload_of(notice: Notice) -> dict[str, Any]:
             endpoint = {"id": _number(event, "endpoint"), "url": _text(event, "url")}
             return _server(notice) | {"endpoint": endpoint, "reason": event.details}
         case EventKind.DOMAIN_ERROR:
-            return domain_payload(notice)
+            tracking = {f"tracking_{part}": event.data.get(f"tracking_{part}") for part in ("status", "error")}
+            return domain_payload(notice) | tracking
         case EventKind.LIMIT_APPROACHING | EventKind.LIMIT_EXCEEDED:
             return limit_payload(notice)
     if event.kind is EventKind.BOUNCED:

@@ -31,7 +31,7 @@ WHEN: Mapping[EventKind, str] = {
     EventKind.SUPPRESSION_REMOVED: "An address was taken off the suppression list.",
     EventKind.SERVER_SUSPENDED: "The server was suspended: it sends no more mail.",
     EventKind.ENDPOINT_DISABLED: "A webhook endpoint was disabled because it failed for long, or said 410.",
-    EventKind.DOMAIN_ERROR: "A DNS record of a sending domain is gone or wrong; told once, until it is right again.",
+    EventKind.DOMAIN_ERROR: "A DNS record of a domain of yours is gone or wrong; told once, until it is right again.",
     EventKind.LIMIT_APPROACHING: "The server has used nine tenths of its send limit.",
     EventKind.LIMIT_EXCEEDED: "The server has used up its send limit; further mail is held.",
 }
@@ -125,7 +125,7 @@ _DOMAIN: Mapping[str, Schema] = {
     "dns_checked_at": _MOMENT,
     **{
         f"{check}_{part}": _TEXT_OR_NULL
-        for check in ("spf", "dkim", "mx", "return_path")
+        for check in ("spf", "dkim", "mx", "return_path", "tracking")
         for part in ("status", "error")
     },
 }
