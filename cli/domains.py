@@ -41,7 +41,9 @@ def add(
     trusted: Annotated[
         bool, typer.Option("--trusted", help="Send from it without looking at the DNS; a word of the admin.")
     ] = False,
-    dkim: Annotated[DKIMChoice | None, typer.Option(help="Keys to make; the settings say if not given.")] = None,
+    dkim: Annotated[
+        DKIMChoice | None, typer.Option(case_sensitive=False, help="Keys to make; the settings say if not given.")
+    ] = None,
     as_json: AsJSON = False,
 ) -> None:
     """Add a domain to a server, or to an organization for all its servers; prints what to publish."""

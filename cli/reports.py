@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 commands = typer_of("Reports that other hosts send about your domains; docs/dns.md says how to ask for them.")
 
 DomainName = Annotated[str, typer.Argument(help="A verified domain.", metavar="DOMAIN")]
-Since = Annotated[str, typer.Option("--since", help="First day: so long ago (30d), or a moment with its zone.")]
+Since = Annotated[str, typer.Option("--since", help="First day: so long ago (30d), or a date (2026-03-01).")]
 Until = Annotated[str, typer.Option("--until", help="Last day; today if not given.")]
 AsCSV = Annotated[bool, typer.Option("--csv", help="Print the rows as CSV and nothing else.")]
 
@@ -28,7 +28,9 @@ def dmarc(
     *,
     server: InServer = "",
     organization: InOrganization = "",
-    by: Annotated[By, typer.Option("--by", help="What each row is: day, reporter or source.")] = By.DAY,
+    by: Annotated[
+        By, typer.Option("--by", case_sensitive=False, help="What each row is: day, reporter or source.")
+    ] = By.DAY,
     since: Since = "30d",
     until: Until = "",
     as_csv: AsCSV = False,
@@ -44,7 +46,9 @@ def tls(
     *,
     server: InServer = "",
     organization: InOrganization = "",
-    by: Annotated[By, typer.Option("--by", help="What each row is: day, reporter or failure.")] = By.DAY,
+    by: Annotated[
+        By, typer.Option("--by", case_sensitive=False, help="What each row is: day, reporter or failure.")
+    ] = By.DAY,
     since: Since = "30d",
     until: Until = "",
     as_csv: AsCSV = False,

@@ -1,5 +1,6 @@
 """Routes as documents, in the words that ``--json`` keeps stable."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, assert_never
 
@@ -30,6 +31,28 @@ def route_document(route: Route, settings: Settings, keyring: Keyring) -> dict[s
         "previous_secret_until": _at(route.previous_until),
         "endpoint_options": [_options(each, logins) for each in route.targets],
     }
+
+
+def route_for_people(document: Mapping[str, Any]) -> str:
+    """Return lines for people."""
+    shown = {name: document[name] for name in ("route", "mode", "spam_mode", "forward_address", "created_at")}
+    shown |= {name: document[name] for name in ("previous_secret_until", "secret") if document.get(name)}
+    width = max(map(len, shown))
+    lines = [f"{name.replace('_', ' '):{width}}  {value}" for name, value in shown.items()]
+    return "\n".join([*lines, *(_endpoint_line(each) for each in document["endpoint_options"])])
+
+
+def _endpoint_line(options: Mapping[str, Any]) -> str:
+    words = [options["encoding"], options["format"], options["tls"] and f"TLS {options['tls']}"]
+    if options["timeout_s"]:
+        words += [
+            "with attachments" if options["attachments"] else "without attachments",
+            "replies taken apart" if options["strip_replies"] else "",
+            f"answers within {options['timeout_s']} s",
+            "with login" if options["login"] else "",
+        ]
+    said = ", ".join(word for word in words if word)
+    return f"to {options['endpoint']}" + (f"  ({said})" if said else "")
 
 
 def tried_document(tried: Tried) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from shared.domain.routes import TIMEOUTS_S, Encoding, PayloadFormat, RouteMode,
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from cli.printing import Document
     from cli.wiring import Tools
     from shared.domain.route_changes import TargetOptions
     from shared.domain.routes import Route, Target
@@ -106,7 +107,9 @@ def create(
             now=tools.now(),
         )
         document = route_document(made.route, tools.settings, stores.keyring)
-        return Answer(document | {"secret": made.secret}, said=KEEP_IT) if http else Answer(document)
+        if not http:
+            return _answer(document)
+        return _answer(document | {"secret": made.secret}, said=KEEP_IT)
 
     run(work, as_json=as_json)
 
@@ -135,7 +138,7 @@ def show(address: Address, server: InServer, as_json: AsJSON = False) -> None:
     async def work(tools: "Tools") -> Answer:
         from cli.route_documents import route_document
 
-        return Answer(route_document(await _route(address, server, tools), tools.settings, tools.stores.keyring))
+        return _answer(route_document(await _route(address, server, tools), tools.settings, tools.stores.keyring))
 
     run(work, as_json=as_json)
 
@@ -180,7 +183,7 @@ def update(
             records=stores.records,
             keyring=stores.keyring,
         )
-        return Answer(route_document(changed, tools.settings, stores.keyring))
+        return _answer(route_document(changed, tools.settings, stores.keyring))
 
     run(work, as_json=as_json)
 
@@ -243,6 +246,13 @@ def delete(address: Address, server: InServer, as_json: AsJSON = False) -> None:
         return Answer({"deleted": route.address})
 
     run(work, as_json=as_json)
+
+
+def _answer(document: "Document", *, said: str = "") -> Answer:
+    """Return a route; people see each endpoint with its options on one line."""
+    from cli.route_documents import route_for_people
+
+    return Answer(document, said=said, instead=route_for_people(document))
 
 
 async def _route(address: str, server: str, tools: "Tools") -> "Route":

@@ -202,7 +202,7 @@ def checked_targets(name: str, mode: RouteMode, targets: Sequence[Target]) -> Se
             these may stand.
     """
     if mode is RouteMode.ENDPOINT and not targets:
-        raise InvalidValue("a route with mode Endpoint needs an endpoint")
+        raise InvalidValue("a route needs an endpoint (a URL, a host or an address), or another mode than Endpoint")
     if mode is not RouteMode.ENDPOINT and targets:
         raise InvalidValue(f"a route with mode {mode.value} has no endpoints")
     if len(targets) > MAX_TARGETS:

@@ -179,9 +179,9 @@ async def remove_routes(server: Server, *, records: Records) -> None:
 async def _check_domain(name: str, server: Server, records: Records) -> None:
     usable = await Domains(records).usable_by(name, server)
     if not usable:
-        raise NotFound(f"the server {server.permalink} has no domain {name}")
+        raise NotFound(f"the server {server.permalink} has no domain {name}: edgepost domain add {name}")
     if not any(each.verified_at for each in usable):
-        raise InvalidValue(f"the domain {name} is not verified yet")
+        raise InvalidValue(f"the domain {name} is not verified yet: edgepost domain verify {name}")
 
 
 def _gone(route: Route) -> NotFound:
