@@ -15,7 +15,8 @@ PYTHONS := python3.13 python3.12 python3.11 python3.14 python3 python
 UV ?= uv
 LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
-WORKERS ?= auto
+# Twice the cores: half of the tests wait, for leases to end and for programs to start.
+WORKERS ?= $$(($$(getconf _NPROCESSORS_ONLN) * 2))
 
 # Each function has its requirements/NAME.in; PRODUCT is all that runs anywhere.
 FUNCTIONS := api events inbound scheduled webhooks

@@ -37,7 +37,13 @@ def amounts(bill: dict[str, Any], start: str) -> dict[str, float]:
     return {name.removeprefix(start): line["amount"] for name, line in bill["lines"].items() if name.startswith(start)}
 
 
-class TestLetter:
+@pytest.mark.slow
+class TestCost:
+    """One class, so that only one process meters the workload.
+
+    What follows a letter is counted for one open, click or webhook, whose events share their runs with 99 others.
+    """
+
     def test_takes_five_write_units_beside_its_body(self, bill: dict[str, Any]) -> None:
         """Each of them has a name; another one is somebody's decision."""
         units = amounts(bill, "DynamoDB write units: ")
@@ -77,10 +83,6 @@ class TestLetter:
         counted = [line["dollars"] for name, line in bill["lines"].items() if not name.endswith("GB-seconds")]
 
         assert sum(counted) <= 11
-
-
-class TestWhatFollows:
-    """Each figure is for one open, click or webhook, whose events share their runs with 99 others."""
 
     @pytest.mark.parametrize(("kind", "function"), [("open", "pixel"), ("click", "redirect")])
     def test_a_hit_takes_one_run_one_request_and_little_more_than_its_event(

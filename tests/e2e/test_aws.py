@@ -16,7 +16,7 @@ from tests.aws.resources import BUCKET, SECRETS, Resources
 from tests.e2e.harness import SENDER, Installation, addresses, running, until
 from tests.fakes.mx_script import Step
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 
 def took(installation: Installation, recipient: str) -> bool:

@@ -11,7 +11,7 @@ from tests.e2e.internet import NETWORK
 from tests.e2e.test_webhooks import Receiver, endpoint
 from tests.fakes.json_schema import problems
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 
 NAME = "moving.test"
 

@@ -201,6 +201,7 @@ class TestDocumentedEvents:
         assert {event_schema(kind)["title"] for kind in EventKind} == set(KIND_OF)
 
 
+@pytest.mark.slow
 class TestOutage:
     def test_down_for_the_whole_horizon_everything_comes_once_it_is_back(
         self, tmp_path: Path, receiver: Receiver
