@@ -125,7 +125,7 @@ _DOMAIN: Mapping[str, Schema] = {
     "dns_checked_at": _MOMENT,
     **{
         f"{check}_{part}": _TEXT_OR_NULL
-        for check in ("spf", "dkim", "mx", "return_path", "tracking")
+        for check in ("spf", "dkim", "mx", "return_path")
         for part in ("status", "error")
     },
 }
@@ -158,15 +158,29 @@ _PAYLOADS: Mapping[EventKind, Mapping[str, Schema]] = {
 }
 
 
+_SOMETIMES: Mapping[EventKind, Mapping[str, Schema]] = {
+    EventKind.DOMAIN_ERROR: {
+        "tracking_status": _TEXT | {"description": "Of a tracking domain only; all the others are null then."},
+        "tracking_error": _TEXT,
+    },
+}
+"""Fields that an event of the kind may have."""
+
+
 def event_schema(kind: EventKind) -> Schema:
     """Return the schema of one event's whole body."""
     fields = {
         "event": {"const": EDGEPOST_NAMES[kind]},
         "timestamp": _MOMENT,
-        "payload": _object(_PAYLOADS[kind]),
+        "payload": _payload(kind),
         "uuid": {"type": "string", "format": "uuid", "description": "The same on every attempt; also webhook-id."},
     }
     return {"$schema": DIALECT, "title": EDGEPOST_NAMES[kind], "description": WHEN[kind], **_object(fields)}
+
+
+def _payload(kind: EventKind) -> Schema:
+    schema = _object(_PAYLOADS[kind])
+    return schema | {"properties": schema["properties"] | _SOMETIMES.get(kind, {})}
 
 
 def event_schemas() -> Mapping[str, Schema]:
