@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from concurrent.futures import ThreadPoolExecutor
 
 from shared.domain.errors import StorageUnavailable, Unavailable
 from shared.ports import Records
@@ -19,15 +20,13 @@ def check_schema(records: Records) -> None:
     Raises:
         StorageUnavailable: a newer Edgepost has changed them.
     """
-    # Not asyncio.run, which leaves a thread without a loop behind: Mangum looks for one.
-    loop = asyncio.new_event_loop()
-    try:
-        problem = loop.run_until_complete(stored_schema_problem(records))
-    except Unavailable:
-        log.warning("schema_not_known", exc_info=True)
-        return
-    finally:
-        loop.close()
+    # In a thread of its own: asyncio.run leaves its thread without a loop, and Mangum looks for one.
+    with ThreadPoolExecutor(1, "starting") as thread:
+        try:
+            problem = thread.submit(asyncio.run, stored_schema_problem(records)).result()
+        except Unavailable:
+            log.warning("schema_not_known", exc_info=True)
+            return
     if problem:
         log.error("schema_too_new", extra={"reason": problem})
         raise StorageUnavailable(problem)

@@ -78,6 +78,14 @@ class TestCheckSchema:
         loop.close()
         asyncio.set_event_loop(None)
 
+    async def test_may_be_asked_while_a_loop_runs(self) -> None:
+        """Benchmarks import the functions from their own."""
+        records = CountingRecords(FakeClock())
+
+        check_schema(records)
+
+        assert records.reads == 1
+
 
 class TestAllAtOnce:
     async def test_reports_what_is_not_done(self, caplog: pytest.LogCaptureFixture) -> None:
