@@ -91,6 +91,16 @@ def update(
     shared_tracking: Annotated[
         bool | None, typer.Option(help="Track mail under the installation's own domain where it has none.")
     ] = None,
+    spam_threshold: Annotated[
+        float | None, typer.Option(help="Incoming mail that scores more is spam; -10 to 25.", metavar="SCORE")
+    ] = None,
+    spam_failure_threshold: Annotated[
+        float | None, typer.Option(help="Incoming mail that scores so much fails; 10 to 50.", metavar="SCORE")
+    ] = None,
+    outbound_spam_threshold: Annotated[
+        str | None,
+        typer.Option(help="Outgoing mail that scores so much fails; none: it is not scanned.", metavar="SCORE|none"),
+    ] = None,
     shards: Annotated[
         int | None, typer.Option(help="Spread what comes from two minutes on over so many partitions.", metavar="N")
     ] = None,
@@ -99,6 +109,7 @@ def update(
     """Change what is given; the permalink stays."""
 
     async def work(tools: "Tools") -> Answer:
+        from shared.domain.thresholds import outbound_change
         from shared.flow.grow import set_shards
         from shared.flow.servers import ServerChanges, update_server
 
@@ -110,6 +121,9 @@ def update(
             privacy_mode=privacy_mode,
             ip_pool=ip_pool,
             shared_tracking=shared_tracking,
+            spam_threshold=spam_threshold,
+            spam_failure_threshold=spam_failure_threshold,
+            outbound_spam_threshold=outbound_change(outbound_spam_threshold),
         )
         server = await update_server(permalink, changes, records=records)
         if shards is not None:

@@ -15,6 +15,7 @@ SECTIONS = {
     "smtp_host": "SMTP in",
     "hostname": "Names",
     "dns_servers": "Delivery",
+    "rspamd_url": "Scanning for spam and viruses",
     "log_level": "Running it",
 }
 """Headings by the first setting below each."""

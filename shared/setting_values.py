@@ -161,6 +161,11 @@ TOKEN: Form[str] = Form(
 )
 
 
+HEADER_SECRET: Form[str] = Form(
+    "printable characters of ASCII, without spaces", lambda text: _matching(r"[!-~]{0,200}", text)[0]
+)
+
+
 def _master_key(text: str) -> str:
     # Both alphabets of RFC 4648 count (§4 and §5): keys are made with different commands.
     raw = b64decode(text.replace("-", "+").replace("_", "/"), validate=True)
@@ -216,6 +221,30 @@ ENDPOINTS: Form[tuple[tuple[str, int], ...]] = Form(
     "host:port, several separated by commas, IPv6 as [address]:port",
     lambda text: tuple(_endpoint(part) for part in listed(text)),
 )
+
+
+class ServiceAddress(NamedTuple):
+    """Where a program of the operator's listens: a port of a host, or a socket in the file system."""
+
+    host: str
+    port: int
+    path: str = ""
+    """Of the socket; host and port are empty then."""
+
+
+def _service(text: str) -> ServiceAddress | None:
+    if not text:
+        return None
+    if text.startswith("/"):
+        return ServiceAddress("", 0, _matching(r"/[^\0]{1,106}", text)[0])  # what sockaddr_un(7) has room for
+    found = _matching(r"(\[[^\]]+\]|[^:\[\]]+):([0-9]{1,5})", text)
+    port = int(found[2])
+    return ServiceAddress(_address_or_hostname(found[1]), _within(port, fits=0 < port < 65536))
+
+
+SERVICE: Form[ServiceAddress | None] = Form("HOST:PORT, IPv6 as [address]:port, or the path of a socket", _service)
+
+OPTIONAL_URL: Form[str] = Form(URL.expects, lambda text: URL(text) if text else "")
 
 
 class SourceAddress(NamedTuple):

@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from shared import setting_values as form
-from shared.setting_values import AllowedNetworks, Form, Network, SourceAddress
+from shared.setting_values import AllowedNetworks, Form, Network, ServiceAddress, SourceAddress
 from shared.smart_host import POOL_SMART_HOSTS, SMART_HOST, SmartHost, parse_smart_host
 
 __all__ = [
     "PREFIX",
     "AllowedNetworks",
     "Network",
+    "ServiceAddress",
     "Settings",
     "SettingsError",
     "SmartHost",
@@ -241,6 +242,28 @@ class Settings:
         "30d",
         "How long an address stays suppressed after bounces and failures; complaints and unsubscriptions never expire.",
         form.span(timedelta(minutes=1), timedelta(days=3650)),
+    )
+
+    # --- Scanning for spam and viruses
+    rspamd_url: str = setting(
+        "", "Where rspamd takes mail, as `http://127.0.0.1:11333`. It is asked instead of spamd.", form.OPTIONAL_URL
+    )
+    rspamd_password: str = setting("", "Password of rspamd, if it asks for one.", form.HEADER_SECRET)
+    spamd: ServiceAddress | None = setting(
+        "", "Where SpamAssassin's spamd listens, as `127.0.0.1:783` or `/run/spamd.sock`.", form.SERVICE
+    )
+    clamd: ServiceAddress | None = setting(
+        "", "Where ClamAV's clamd listens, as `127.0.0.1:3310` or `/run/clamav/clamd.ctl`.", form.SERVICE
+    )
+    spam_timeout: timedelta = setting(
+        "15s",
+        "How long a mail waits for rspamd or spamd; after that it passes as not checked.",
+        form.span(timedelta(seconds=1), timedelta(minutes=2)),
+    )
+    virus_timeout: timedelta = setting(
+        "30s",
+        "How long a mail waits for clamd; after that it passes as not checked.",
+        form.span(timedelta(seconds=1), timedelta(minutes=2)),
     )
 
     # --- Running it

@@ -81,6 +81,8 @@ _DECLARED = (
     _counter("postal_smtp_server_messages_total", "Messages taken by SMTP.", "type", "tls"),
     _counter("edgepost_smtp_refused_connections_total", "SMTP connections refused by a limit.", "reason"),
     _counter("edgepost_smtp_closed_sessions_total", "SMTP sessions that this end closed.", "reason"),
+    _counter("edgepost_scans_total", "Mails given to a scanner, by what came of it.", "scanner", "result"),
+    _seconds("edgepost_scan_seconds", "Time a mail waited for a scanner.", "scanner", bounds_s=PATIENT_S),
     # --- HTTP
     _counter("edgepost_http_requests_total", "HTTP requests answered.", "area", "status"),
     _seconds("edgepost_http_request_seconds", "Time to answer an HTTP request.", "area"),

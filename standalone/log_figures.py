@@ -5,6 +5,7 @@
 | ``message_accepted`` | ``edgepost_messages_accepted_total`` |
 | ``attempt_settled``, | ``edgepost_delivery_attempts_total``, ``edgepost_delivery_seconds`` and, |
 | ``inbound_settled`` | if it says how long the job waited, ``edgepost_message_queue_latency_seconds`` |
+| ``mail_scanned``, ``scan_failed`` | ``edgepost_scans_total`` and ``edgepost_scan_seconds`` |
 | ``webhook_parcel_settled`` | ``edgepost_webhook_notices_total`` and ``edgepost_webhook_seconds`` |
 | ``webhook_endpoint_disabled`` | ``edgepost_webhook_endpoints_disabled_total`` |
 | those of ``WORKER_ERRORS`` | ``edgepost_worker_errors_total`` |
@@ -84,10 +85,18 @@ def _endpoint_disabled(meter: Meter, fields: Fields) -> None:
     meter.count("edgepost_webhook_endpoints_disabled_total", server=str(fields.get("server_id", "other")))
 
 
+def _scan(meter: Meter, fields: Fields) -> None:
+    scanner = str(fields.get("scanner", "other"))
+    meter.count("edgepost_scans_total", scanner=scanner, result=str(fields.get("result", "other")))
+    meter.observe("edgepost_scan_seconds", fields.get("took_ms", 0) / 1000, scanner=scanner)
+
+
 RULES: Mapping[str, Callable[[Meter, Fields], None]] = {
     "message_accepted": _accepted,
     "attempt_settled": _settled,
     "inbound_settled": _settled,
+    "mail_scanned": _scan,
+    "scan_failed": _scan,
     "webhook_endpoint_disabled": _endpoint_disabled,
     "webhook_parcel_settled": _parcel,
     **dict.fromkeys(WORKER_ERRORS, _error),

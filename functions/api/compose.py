@@ -1,7 +1,6 @@
 """From what an application asked for to the message that will be sent."""
 
 import random
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -118,15 +117,13 @@ def _mailboxes(name: str, given: Sequence[str]) -> Sequence[Mailbox]:
         return [mailbox(each) for each in given]
 
 
-def composed(
-    wanted: SendMessage, people: Addressed, *, return_path_domain: str, now: datetime, rng: random.Random
-) -> bytes:
-    """Return the message with CRLF line ends, Message-ID and Date included.
+def composed(wanted: SendMessage, people: Addressed, *, now: datetime, rng: random.Random) -> bytes:
+    """Return the message with CRLF line ends, Date included; accepting it gives it a Message-ID.
 
     Raises:
         Problem: a header or an attachment that cannot be sent as asked.
     """
-    fields = [text_field("Message-ID", f"<{uuid.UUID(int=rng.getrandbits(128), version=4)}@{return_path_domain}>")]
+    fields: list[bytes] = []
     if "date" not in {name.lower() for name in wanted.headers}:
         fields.append(text_field("Date", format_datetime(now)))
     fields += _standard_fields(wanted, people)

@@ -52,6 +52,9 @@ REPLIES: Mapping[type[errors.MailError], Reply] = {
     errors.NameTaken: Reply(200, "NameTaken", "The name is in use"),
     errors.InvalidValue: Reply(200, "InvalidParameter", "A value is not valid", detailed=True),
     errors.NotPermitted: Reply(200, "AccessDenied", "The API key does not allow this"),
+    errors.EnoughReported: Reply(
+        200, "EnoughReported", "So much mail has come about this message that no more is kept"
+    ),
     errors.WrongState: Reply(200, "WrongState", "This is not possible in the present state", detailed=True),
     errors.StorageUnavailable: TEMPORARY,
     errors.StillInProgress: Reply(

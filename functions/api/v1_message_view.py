@@ -6,7 +6,7 @@ from collections.abc import Set as AbstractSet
 from datetime import datetime
 
 from shared.domain.event import Event, EventKind
-from shared.domain.message import Delivery, Message
+from shared.domain.message import Delivery, Message, SpamStatus
 from shared.domain.mime_encoding import wrapped_base64
 from shared.domain.mime_reading import Contents, contents, header_texts
 
@@ -52,13 +52,12 @@ def record_view(message: Message, wanted: AbstractSet[str]) -> Mapping[str, obje
             "tag": message.tag or None,
             "received_with_ssl": message.origin.via.over_tls,
         },
-        # What Postal says of a message that no spam or virus scanner has seen.
         "inspection": {
-            "inspected": False,
-            "spam": False,
-            "spam_score": 0.0,
-            "threat": False,
-            "threat_details": None,
+            "inspected": message.inspected,
+            "spam": message.spam_status is SpamStatus.SPAM,
+            "spam_score": message.spam_score,
+            "threat": bool(message.threat),
+            "threat_details": message.threat or None,
         },
     }
     return {name: value for name, value in view.items() if name in wanted}

@@ -32,7 +32,6 @@ async def send_message(call: Call) -> object:
         composed,
         wanted,
         people,
-        return_path_domain=call.services.settings.return_path_domain,
         now=now,
         rng=call.services.using.rng,
     )

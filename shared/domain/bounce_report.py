@@ -9,7 +9,7 @@ other for ever (RFC 3834 §2):
 | the null sender, ``MAILER-DAEMON`` | it is a bounce |
 | a sender that SPF did not prove | it may be forged |
 | ``Auto-Submitted`` other than no, ``X-Auto-Response-Suppress``, a report | a machine wrote it |
-| spam | its sender is not who it says |
+| spam, or a threat | its sender is not who it says |
 """
 
 from datetime import datetime
@@ -39,7 +39,7 @@ def may_bounce(message: Message, raw: bytes | None) -> bool:
     """
     if raw is None or message.bounce or not message.sender_verified or not message.domain:
         return False
-    if message.spam_status is SpamStatus.SPAM:
+    if message.spam_status is SpamStatus.SPAM or message.threat:
         return False
     local = message.mail_from.rpartition("@")[0].lower()
     if not local or local == SENDER.lower():

@@ -5,7 +5,7 @@ from typing import Any
 
 from shared.domain.event import Event, EventKind
 from shared.domain.event_names import EDGEPOST_NAMES
-from shared.domain.message import Status
+from shared.domain.message import SpamStatus, Status
 from shared.domain.moments import to_ms
 from shared.domain.notice import Notice, domain_uuid
 
@@ -123,6 +123,7 @@ def _message(notice: Notice) -> Mapping[str, Any] | None:
         "tag": facts.get("tag"),
         "metadata": facts.get("metadata", {}),
         "test_mode": facts.get("test", False),
+        "spam_status": facts.get("spam_status", SpamStatus.NOT_CHECKED.value),
     }
 
 

@@ -16,6 +16,7 @@ Expected results are values; these are for "you may not" and "not now"::
     │   ├── NameTaken               a name that must be unique is in use
     │   ├── InvalidValue            a value out of its range or form
     │   ├── NotPermitted            the caller's scope does not reach
+    │   ├── EnoughReported          more mail about one message than is kept
     │   └── WrongState              the thing cannot do this now (release of a sent message)
     └── Unavailable                 the caller may repeat the same request
         ├── StorageUnavailable      records, queue or bodies did not answer
@@ -77,6 +78,10 @@ class InvalidValue(Refused):
 
 class NotPermitted(Refused):
     """The caller's scope does not allow this, for example trusting a domain unchecked."""
+
+
+class EnoughReported(Refused):
+    """So much mail has come about one message that no more of it is kept."""
 
 
 class WrongState(Refused):

@@ -66,6 +66,10 @@ _MESSAGE = _object(
         "tag": _TEXT_OR_NULL,
         "metadata": {"type": "object", "additionalProperties": {"type": "string"}},
         "test_mode": {"type": "boolean", "description": "Nothing left this machine: simulator or test switch."},
+        "spam_status": {
+            "enum": ["NotChecked", "NotSpam", "Spam"],
+            "description": "What a scan said of it, as far as there was one before the event.",
+        },
     },
     nullable=True,  # once the message is no longer kept
 )

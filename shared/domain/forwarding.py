@@ -22,6 +22,7 @@ from datetime import datetime
 from shared.domain.errors import MalformedMessage
 from shared.domain.headers import Head, split_head
 from shared.domain.holding import DEVELOPMENT, SUSPENDED
+from shared.domain.inspection import SPAM_FAILS
 from shared.domain.message import Evidence, Message, SpamStatus
 from shared.domain.outcome import HardFail, Held, Outcome, Processed, Sent, SoftFail
 from shared.domain.routes import Route, RouteMode, SpamMode, current_target
@@ -30,7 +31,6 @@ from shared.domain.webhook_retry import MOST_RETRY_AFTER, retry_after
 
 NO_ROUTE = "Message does not have a route and/or endpoint available for delivery."
 QUARANTINE = "Message placed into quarantine."
-SPAM_FAILS = "Message is spam and the route specifies it should be failed."
 ACCEPTED = "Message has been accepted but not sent to any endpoints."
 PROCESSED = "Message has been processed."
 BOUNCED = "Message has been bounced because the route asks for this."

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import TypeAlias
 
 from shared.domain.ids import MessageId, ServerId
+from shared.domain.inspection import NO_RULING, Ruling
 from shared.domain.message import Origin
 from shared.domain.routes import Route
 
@@ -105,17 +106,23 @@ class Incoming:
     """Empty for the null sender."""
 
     raw: bytes
-    """As it is kept: our Received and Authentication-Results on top, CRLF line ends."""
+    """As it is kept: our trace fields and what the scanners said on top, CRLF line ends."""
 
     origin: Origin
     """Address, name and HELO of the client; ``via`` tells of TLS."""
 
     received_at: datetime
+    about: MessageId | None = None
+    """The message of ours that it is about: of such mail only so much is kept."""
+
     digest: str = ""
     """What makes a repeated mail the same one; empty: every mail is another."""
 
     authentication: str = ""
     """Our Authentication-Results, unfolded; empty if nothing was checked."""
+
+    ruling: Ruling = NO_RULING
+    """What the scanners said, and what the server makes of it."""
 
     @property
     def server_id(self) -> ServerId:

@@ -156,7 +156,15 @@ class Message:
     sender_verified: bool = False
     """SPF proved the envelope sender: only then it may be sent a bounce."""
 
+    inspected: bool = False
+    """Some scanner has seen it."""
+
     spam_status: SpamStatus = SpamStatus.NOT_CHECKED
+    spam_score: float = 0.0
+    """To two decimals; 0 if it was not scanned for spam."""
+
+    threat: str = ""
+    """What a virus scanner found; empty for nothing."""
 
     @property
     def accepted_at(self) -> datetime:

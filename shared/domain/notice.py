@@ -12,7 +12,7 @@ from typing import Any
 
 from shared.domain.errors import InvalidValue
 from shared.domain.event import Event
-from shared.domain.message import Message
+from shared.domain.message import Message, SpamStatus
 from shared.domain.moments import to_ms
 from shared.domain.tenancy import Tenant
 
@@ -64,7 +64,7 @@ class Notice:
 
 
 def message_facts(message: Message) -> dict[str, Any]:
-    """Return what is told of a message: nothing here changes after it was accepted."""
+    """Return what is told of a message, which does not change once it was inspected."""
     facts: dict[str, Any] = {
         "id": message.id,
         "token": message.token,
@@ -75,7 +75,12 @@ def message_facts(message: Message) -> dict[str, Any]:
         "subject": message.subject,
         "at": to_ms(message.accepted_at),
     }
-    optional = {"tag": message.tag, "metadata": dict(message.metadata), "test": message.test_mode}
+    optional = {
+        "tag": message.tag,
+        "metadata": dict(message.metadata),
+        "test": message.test_mode,
+        "spam_status": "" if message.spam_status is SpamStatus.NOT_CHECKED else message.spam_status.value,
+    }
     return facts | {name: value for name, value in optional.items() if value}
 
 

@@ -101,6 +101,15 @@ class Server:
     shared_tracking: bool = False
     """Mail without a tracking domain of its own uses the installation's."""
 
+    spam_threshold: float = 5.0
+    """Incoming mail that scores more is spam."""
+
+    spam_failure_threshold: float = 20.0
+    """Incoming mail that scores so much fails."""
+
+    outbound_spam_threshold: float | None = None
+    """Outgoing mail that scores so much fails; None: it is not scanned."""
+
     suspended_at: datetime | None = None
     suspension_reason: str = ""
 

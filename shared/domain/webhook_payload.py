@@ -12,6 +12,7 @@ from typing import Any
 from shared.domain.edgepost_payload import domain_payload, limit_payload, payload_of, status_payload
 from shared.domain.event import EventKind
 from shared.domain.event_names import Dialect, event_name
+from shared.domain.message import SpamStatus
 from shared.domain.moments import to_ms
 from shared.domain.notice import Notice
 
@@ -70,7 +71,7 @@ def _postal_message(facts: Mapping[str, Any] | None) -> dict[str, Any] | None:
     return {
         **{name: facts[name] for name in ("id", "token", "direction", "message_id", "to", "from", "subject")},
         "timestamp": facts["at"] / 1000,
-        "spam_status": "NotChecked",
+        "spam_status": facts.get("spam_status", SpamStatus.NOT_CHECKED.value),
         "tag": facts.get("tag"),
     }
 
@@ -87,6 +88,6 @@ def _postal_bounce(notice: Notice) -> dict[str, Any]:
         "from": event.data.get("bounce_from", ""),
         "subject": event.data.get("bounce_subject"),
         "timestamp": to_ms(event.at) / 1000,
-        "spam_status": "NotChecked",
+        "spam_status": SpamStatus.NOT_CHECKED.value,  # what comes to a return path is not scanned
         "tag": None,
     }

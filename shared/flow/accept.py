@@ -31,10 +31,11 @@ from shared.domain.errors import (
 )
 from shared.domain.event import Event, EventKind
 from shared.domain.headers import Head
-from shared.domain.ids import ServerId, draw_ids, draw_token
+from shared.domain.ids import MessageId, ServerId, draw_ids, draw_token
 from shared.domain.job import Job, ToMX
 from shared.domain.letter import Letter, read_letter
 from shared.domain.message import Direction, Message
+from shared.domain.message_names import new_message_id
 from shared.domain.simulator import is_simulated
 from shared.domain.submission import MAX_RECIPIENTS, Accepted, AcceptedMessage, Submission
 from shared.domain.suppression import WORDS, Suppression
@@ -87,6 +88,9 @@ class _Request:
     domain: Domain
     recipients: Mapping[str, str]
     """Each recipient once: as the caller wrote it, and as the envelope needs it."""
+
+    ids: Sequence[MessageId]
+    """Drawn for the recipients in their order; a repeated request was given others."""
 
     key: str
     """Idempotency key; empty for none."""
@@ -148,13 +152,15 @@ async def _examine(submission: Submission, *, using: Acceptance, now: datetime) 
     if len(submission.raw) > using.settings.max_message_bytes:
         raise MessageTooLarge(f"the message is over {using.settings.max_message_bytes} bytes")
     recipients = _recipients(submission.recipients)
+    ids = draw_ids(now, len(recipients), using.rng)
     unique = uuid.UUID(int=using.rng.getrandbits(128), version=4)
-    read = partial(read_letter, submission.raw, now=now, new_message_id=f"{unique}@{using.settings.return_path_domain}")
+    name = new_message_id(unique, ids, using.settings.return_path_domain)
+    read = partial(read_letter, submission.raw, now=now, new_message_id=name)
     letter = await asyncio.to_thread(read) if len(submission.raw) > OFF_LOOP_BYTES else read()
     domain = await check_sender(letter.head, submission.tenant, using.directory)
     key = submission.idempotency_key or letter.idempotency_key
     server = await _with_present_shards(submission.tenant.server, using.directory)
-    return _Request(submission, letter, domain, recipients, key, server)
+    return _Request(submission, letter, domain, recipients, ids, key, server)
 
 
 async def _with_present_shards(server: Server, directory: Directory) -> Server:
@@ -169,14 +175,13 @@ async def _with_present_shards(server: Server, directory: Directory) -> Server:
 
 def _reserve(request: _Request, *, using: Acceptance, now: datetime) -> Reservation:
     """Draw everything that a repetition must find unchanged."""
-    ids = draw_ids(now, len(request.recipients), using.rng)
     return Reservation(
         digest=request.submission.request_digest,
         message_id=request.letter.message_id,
-        body_key=f"{request.server.id}/{ids[0]}-{draw_token(using.rng, 8)}",
+        body_key=f"{request.server.id}/{request.ids[0]}-{draw_token(using.rng, 8)}",
         recipients=list(request.recipients),
-        ids=ids,
-        tokens=[draw_token(using.rng) for _ in ids],
+        ids=request.ids,
+        tokens=[draw_token(using.rng) for _ in request.ids],
         at=now,
         upload=request.submission.upload,
     )

@@ -10,12 +10,14 @@ anything else, or what is not believed         to the server's ``__returnpath__`
 =============================================  ===========================================
 
 The status ``Bounced`` and the suppression lists follow from the event (``follow``).
-Which message is meant says the address, else our token in the head of the returned
-message, if it is of the same server.  Both are signed; what people quote is neither.
+Which message is meant says the address, else our token in the report or in the head of
+the returned message, if it is of the same server; both are signed.  Else a Message-ID that
+we made, which only those know who have seen the message.  What people quote is none of these.
 """
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -28,7 +30,9 @@ from shared.domain.event import Event, EventKind
 from shared.domain.ids import MessageId
 from shared.domain.incoming import Incoming, ToReturnPath, ToRoute
 from shared.domain.message import Message, Status
+from shared.domain.message_names import named_by_message_id
 from shared.domain.routes import RETURN_PATH
+from shared.domain.tenancy import Server
 from shared.flow.find_inward import named_by
 from shared.flow.keep_incoming import Fate, Receiving, keep, received_event, tell
 from shared.flow.receive_route import receive_route
@@ -49,6 +53,9 @@ NO_BOUNCE = {
     Kind.OTHER: "This is no bounce.",
 }
 NO_COMPLAINT = "This is a feedback report that complains of nothing."
+
+MAX_LOOKED_UP = 3
+"""Message-IDs of one mail: it returns one message, and whoever writes it may list any number."""
 
 SETTLING = timedelta(seconds=10)
 """A bounce that is faster than the end of its message's attempt is told so much later: sent first, bounced then."""
@@ -74,9 +81,12 @@ async def take_return_path(incoming: Incoming, *, using: Receiving, now: datetim
     Twice, or the same bounce in another mail: one event.
 
     Raises:
+        EnoughReported: more has come about the message than is kept.
         NotFound: the server is gone.
         StorageUnavailable: nothing was promised.
     """
+    if isinstance(incoming.to, ToReturnPath):
+        incoming = replace(incoming, about=incoming.to.message_id)
     found = await _understood(incoming, using=using, now=now)
     if isinstance(found, Followed):
         return await keep_followed(incoming, found, using=using, now=now)
@@ -106,7 +116,7 @@ async def keep_followed(incoming: Incoming, found: Followed, *, using: Receiving
         await using.stores.events.send([Outgoing(event.to_json(), group=str(event.server_id), delay=wait)])
 
     fate = Fate(status=Status.PROCESSED, details=found.row, bounce=True)
-    return await keep(incoming, fate, after=told, using=using, now=now)
+    return await keep(replace(incoming, about=original.id), fate, after=told, using=using, now=now)
 
 
 async def keep_unmatched(incoming: Incoming, reason: str, *, using: Receiving, now: datetime) -> Message:
@@ -152,7 +162,7 @@ def _read(raw: bytes) -> tuple[Reading, Complaint | None]:
 
 
 async def _original(incoming: Incoming, reading: Reading, using: Receiving) -> Message | None:
-    """Return the message that the address names, else the one whose token came back with it."""
+    """Return the message that the address names, else the one whose token or Message-ID came back with it."""
     server = (await using.tenant(incoming)).server
     if isinstance(incoming.to, ToReturnPath) and incoming.to.message_id is not None:
         return await using.messages.get(server, incoming.to.message_id)
@@ -160,6 +170,16 @@ async def _original(incoming: Incoming, reading: Reading, using: Receiving) -> M
         named = await named_by(token, tokens=using.tokens)
         if named is not None and named.server_id == server.id:
             return await using.messages.get(server, MessageId(named.message_id))
+    return await _of_message_id(server, reading.originals.message_ids[:MAX_LOOKED_UP], using)
+
+
+async def _of_message_id(server: Server, names: Sequence[str], using: Receiving) -> Message | None:
+    """Return the message that we gave one of these Message-IDs; a customer's own names nothing."""
+    for name in names:
+        message_id = named_by_message_id(name)
+        found = None if message_id is None else await using.messages.get(server, message_id)
+        if found is not None and found.message_id == name:
+            return found
     return None
 
 

@@ -4,15 +4,22 @@ The reservation holds what was drawn for the mail.  A client that did not see ou
 sends the same bytes again; it is given the same ids then, and every later step is
 harmless when it is repeated.  So a crash anywhere leaves one copy or none, and what was
 answered with 250 is there.
+
+Whoever has one return path could fill the store through it.  So the reservations of mail
+about one message have ``MAX_ABOUT_ONE`` places, found by the mail's digest, and what finds
+neither itself nor a free place is refused.  That counts without a counter: a mail writes
+one reservation as any other does, and a place is free again when its reservation expires.
 """
 
 import hashlib
+import logging
 import random
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import NamedTuple
 
-from shared.domain.errors import MalformedMessage, NotFound, StorageUnavailable
+from shared.domain.errors import EnoughReported, MalformedMessage, NotFound, StorageUnavailable
 from shared.domain.event import Event, EventKind
 from shared.domain.headers import Head, split_head
 from shared.domain.ids import draw_ids, draw_token
@@ -20,17 +27,24 @@ from shared.domain.incoming import Incoming, spf_passed
 from shared.domain.letter import MAX_SUBJECT
 from shared.domain.message import Delivery, Direction, Message, Status
 from shared.domain.routes import Target
-from shared.domain.tenancy import Server, Tenant
+from shared.domain.tenancy import Tenant
 from shared.flow.accept import Acceptance
 from shared.flow.token_keys import TokenSource
-from shared.ports import Outgoing, Stores
+from shared.ports import Bodies, Outgoing, Stores
 from shared.settings import Settings
 from shared.store.directory import Directory
 from shared.store.messages import Messages
 from shared.store.reservations import Reservation, Reservations
 
+log = logging.getLogger(__name__)
+
 MAX_ID_DRAWS = 5
+MAX_ABOUT_ONE = 20
+"""Different mails about one message that are kept in the week that reservations live: a few hosts on the way
+may each tell of a delay once a day, and a recipient's machine may answer."""
+
 MAX_DETAILS = 250
+MAX_OUTPUT = 512
 MAX_DIGESTED_ID = 250
 
 
@@ -79,6 +93,9 @@ class Fate:
     details: str
     """A sentence for its first row; empty for no row."""
 
+    output: str = ""
+    """What the row shows beside it, at most ``MAX_OUTPUT`` characters."""
+
     hold_expires_at: datetime | None = None
     bounce: bool = False
     endpoint: Target | None = None
@@ -89,12 +106,21 @@ Step = Callable[[Message], Awaitable[None]]
 """Something to be done with the kept message; may be done again with the same one."""
 
 
+class Reserved(NamedTuple):
+    """What is reserved for a mail."""
+
+    reservation: Reservation
+    key: str
+    """Where it lies; empty for a mail that is never the same as another."""
+
+
 async def keep(
     incoming: Incoming,
     fate: Fate,
     *,
     before: Step | None = None,
     after: Step | None = None,
+    reserved: Reserved | None = None,
     using: Receiving,
     now: datetime,
 ) -> Message:
@@ -105,15 +131,17 @@ async def keep(
         fate: its status and why.
         before: runs when the record is about to be written, such as what wakes a held message.
         after: runs once the record is there: jobs and events.
+        reserved: what ``reserve`` gave for this mail, if it was asked before.
         using: what taking in needs.
         now: when it came.
 
     Raises:
+        EnoughReported: more has come about its message than is kept.
         NotFound: its server is gone.
         StorageUnavailable: nothing was promised.
     """
     server = (await using.tenant(incoming)).server
-    reservation = await _reserve(incoming, server, using=using, now=now)
+    reservation, key = reserved or await reserve(incoming, using=using, now=now)
     message = _message(incoming, fate, reservation)
     rows = [_row(message, fate, using=using, now=now)] if fate.details else []
     for _ in range(MAX_ID_DRAWS):
@@ -127,7 +155,7 @@ async def keep(
     if after is not None:
         await after(message)
     if incoming.digest:
-        await using.reservations.finish(server.id, _key(incoming), [message.id])
+        await using.reservations.finish(server.id, key, [message.id])
     return message
 
 
@@ -158,13 +186,20 @@ def digest_of(rcpt_to: str, mail_from: str, raw: bytes) -> str:
     return hashlib.sha256(envelope.encode() + raw).hexdigest()
 
 
-async def _reserve(incoming: Incoming, server: Server, *, using: Receiving, now: datetime) -> Reservation:
-    """Return what is drawn for the mail, its body stored: the same again for a repeated one."""
-    key = _key(incoming)
-    if incoming.digest and (known := await using.reservations.get(server.id, key)):
-        return known
+async def reserve(incoming: Incoming, *, using: Receiving, now: datetime) -> Reserved:
+    """Reserve what is drawn for the mail, and store its body: the same again for a repeated one.
+
+    The ruling is among it: a scanner may say something else of the same bytes a minute
+    later, and one mail cannot be both refused and delivered.
+
+    Raises:
+        EnoughReported: more has come about its message than is kept.
+        NotFound: its server is gone.
+        StorageUnavailable: nothing was promised.
+    """
+    server = (await using.tenant(incoming)).server
     drawn = draw_ids(now, 1, using.rng)
-    reservation = Reservation(
+    new = Reservation(
         digest=incoming.digest,
         message_id=_message_id(_head(incoming.raw)),
         body_key=f"{server.id}/{drawn[0]}-{draw_token(using.rng, 8)}",
@@ -172,25 +207,61 @@ async def _reserve(incoming: Incoming, server: Server, *, using: Receiving, now:
         ids=drawn,
         tokens=[draw_token(using.rng)],
         at=now,
+        ruling=incoming.ruling,
     )
-    await using.stores.bodies.put(reservation.body_key, incoming.raw, expires_at=now + using.settings.body_retention)
-    if not incoming.digest or await using.reservations.put(server.id, key, reservation):
-        return reservation
-    # The same mail in another session was faster, a moment ago.
-    await using.stores.bodies.delete(reservation.body_key)
-    known = await using.reservations.get(server.id, key)
-    if known is None:
+    body = _Body(new.body_key, incoming.raw, expires_at=now + using.settings.body_retention, bodies=using.stores.bodies)
+    for key in _keys(incoming, using.rng):
+        known = await using.reservations.get(server.id, key)
+        if known is None:
+            await body.store()
+            if await using.reservations.put(server.id, key, new):
+                return Reserved(new, key)
+            # Another session was faster, a moment ago.
+            known = await using.reservations.get(server.id, key)
+        if known is not None and incoming.digest and known.digest == incoming.digest:
+            await body.drop()
+            return Reserved(known, key)
+    if incoming.about is None and not incoming.digest:
+        await body.store()
+        return Reserved(new, "")
+    await body.drop()
+    if incoming.about is None:
         raise StorageUnavailable("the reservation of this mail is gone again")
-    return known
+    log.warning("enough_reported", extra={"server_id": server.id, "message_id": incoming.about})
+    raise EnoughReported("more mail has come about this message than is kept")
 
 
-def _key(incoming: Incoming) -> str:
+class _Body:
+    """A mail's bytes, stored once if at all."""
+
+    def __init__(self, key: str, raw: bytes, *, expires_at: datetime, bodies: Bodies) -> None:
+        self._key = key
+        self._raw = raw
+        self._expires_at = expires_at
+        self._bodies = bodies
+        self._stored = False
+
+    async def store(self) -> None:
+        if not self._stored:
+            await self._bodies.put(self._key, self._raw, expires_at=self._expires_at)
+            self._stored = True
+
+    async def drop(self) -> None:
+        if self._stored:
+            await self._bodies.delete(self._key)
+
+
+def _keys(incoming: Incoming, rng: random.Random) -> Sequence[str]:
+    """Return where the mail's reservation may lie, in the order in which the places are tried."""
     # No Idempotency-Key of a customer's can hold a line end, so none is ever the same.
-    return f"incoming\n{incoming.digest}"
+    if incoming.about is None:
+        return [f"incoming\n{incoming.digest}"] if incoming.digest else []
+    first = int(incoming.digest[:8], 16) if incoming.digest else rng.randrange(MAX_ABOUT_ONE)
+    return [f"about\n{incoming.about}\n{(first + step) % MAX_ABOUT_ONE}" for step in range(MAX_ABOUT_ONE)]
 
 
 def _message(incoming: Incoming, fate: Fate, reservation: Reservation) -> Message:
-    head = _head(incoming.raw)
+    head, inspection = _head(incoming.raw), incoming.ruling.inspection
     return Message(
         server_id=incoming.server_id,
         id=reservation.ids[0],
@@ -211,6 +282,10 @@ def _message(incoming: Incoming, fate: Fate, reservation: Reservation) -> Messag
         route=incoming.route.address if incoming.route else "",
         endpoint=fate.endpoint,
         sender_verified=spf_passed(incoming.authentication),
+        inspected=inspection.inspected,
+        spam_status=incoming.ruling.status,
+        spam_score=inspection.score or 0.0,
+        threat=inspection.threat or "",
     )
 
 
@@ -220,7 +295,7 @@ def _row(message: Message, fate: Fate, *, using: Receiving, now: datetime) -> De
         attempt=1,
         status=message.status,
         details=fate.details[:MAX_DETAILS],
-        output="",
+        output=fate.output,
         at=now,
         log_id=draw_token(using.rng, 8),
     )

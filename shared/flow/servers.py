@@ -20,6 +20,7 @@ from shared.domain.names import (
 )
 from shared.domain.suppression import Scope
 from shared.domain.tenancy import Mode, Organization, Server, Shards
+from shared.domain.thresholds import NONE, OUTBOUND, SPAM, SPAM_FAILURE, OutboundChange, checked_threshold
 from shared.flow.credentials import remove_credentials
 from shared.flow.domains import remove_domains
 from shared.flow.endpoints import remove_endpoints
@@ -145,17 +146,21 @@ class ServerChanges:
     privacy_mode: bool | None = None
     ip_pool: str | None = None
     shared_tracking: bool | None = None
+    spam_threshold: float | None = None
+    spam_failure_threshold: float | None = None
+    outbound_spam_threshold: OutboundChange = None
 
 
 async def update_server(permalink: str, changes: ServerChanges, *, records: Records) -> Server:
     """Change settings of a server; doors and nodes see it within five seconds.
 
     Raises:
-        InvalidValue: a name or a pool that cannot be used.
+        InvalidValue: a name or a pool that cannot be used, or a threshold out of its range.
         NotFound: there is no such server.
     """
     name = None if changes.name is None else check_name(changes.name)
     ip_pool = None if changes.ip_pool is None else check_pool(changes.ip_pool)
+    spam, failure, outbound = _checked_thresholds(changes)
     server = await find_server(permalink, records=records)
     changed = await Servers(records).change(
         server,
@@ -165,10 +170,22 @@ async def update_server(permalink: str, changes: ServerChanges, *, records: Reco
         privacy_mode=changes.privacy_mode,
         ip_pool=ip_pool,
         shared_tracking=changes.shared_tracking,
+        spam_threshold=spam,
+        spam_failure_threshold=failure,
+        outbound_spam_threshold=outbound,
     )
     if changed is None:
         raise _gone(permalink)
     return changed
+
+
+def _checked_thresholds(changes: ServerChanges) -> tuple[float | None, float | None, OutboundChange]:
+    spam, failure, outbound = changes.spam_threshold, changes.spam_failure_threshold, changes.outbound_spam_threshold
+    return (
+        None if spam is None else checked_threshold(spam, SPAM),
+        None if failure is None else checked_threshold(failure, SPAM_FAILURE),
+        outbound if outbound is None or outbound == NONE else checked_threshold(outbound, OUTBOUND),
+    )
 
 
 async def suspend_server(permalink: str, reason: str, *, records: Records, events: Queue, now: datetime) -> Server:

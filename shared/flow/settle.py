@@ -20,6 +20,7 @@ from typing import assert_never
 
 from shared.domain.event import Event, EventKind, event_of, tells
 from shared.domain.ids import draw_ids, draw_token
+from shared.domain.inspection import Ruling
 from shared.domain.message import Delivery, Direction, Evidence, Message, Status
 from shared.domain.moments import to_ms
 from shared.domain.outcome import HardFail, Held, Outcome, Postponed, Processed, Sent, SoftFail
@@ -31,6 +32,7 @@ from shared.flow.queues import group_of, next_job, queue_of
 from shared.ports import MAX_DELAY, Item, Outgoing, Records, Stores
 from shared.settings import Settings
 from shared.store.held import HeldMessages
+from shared.store.message_items import ruling_item
 from shared.store.messages import Messages
 from shared.store.schedule import Entry, Schedule
 
@@ -59,7 +61,14 @@ class Settling:
 
 
 async def settle(
-    claimed: Claimed, outcome: Outcome, *, took: timedelta, prefer_ip: str = "", using: Settling, now: datetime
+    claimed: Claimed,
+    outcome: Outcome,
+    *,
+    took: timedelta,
+    prefer_ip: str = "",
+    ruling: Ruling | None = None,
+    using: Settling,
+    now: datetime,
 ) -> bool:
     """Write the outcome of a claimed attempt; False if the claim was lost meanwhile.
 
@@ -68,12 +77,15 @@ async def settle(
         outcome: what the attempt ended in.
         took: how long the attempt lasted.
         prefer_ip: source address that the next attempt should come from, if possible.
+        ruling: what a scan in this attempt said; kept, so that no later attempt scans again.
         using: what settling needs.
         now: the moment of the outcome.
     """
     if isinstance(outcome, Postponed):
         await _tell_of_long_wait(claimed.message, outcome, using=using, now=now)
     changes, rows = _decide(claimed, outcome, took=took, using=using, now=now)
+    if ruling is not None:
+        changes |= ruling_item(ruling)
     abandoned = [_row(claimed.message, Status.SOFT_FAIL, ABANDONED, now=now, using=using)] if claimed.abandoned else []
     message = await using.messages.settle(claimed.tenant.server, claimed.message, changes, [*abandoned, *rows])
     if message is None:

@@ -27,6 +27,7 @@ async def take_incoming(incoming: Incoming, *, using: Receiving, now: datetime) 
     """Take the mail in and return its record; None for a report that is only counted.
 
     Raises:
+        EnoughReported: more has come about one of our messages than is kept.
         InvalidValue: what came to a report address is no report.
         NotFound: the server of the address is gone.
         StorageUnavailable: nothing was promised.
@@ -51,7 +52,7 @@ async def _unsubscribe(incoming: Incoming, message_id: MessageId, *, using: Rece
     """Keep a mail to the address for unsubscribing; its event is the same as a click's."""
     original = await using.messages.get((await using.tenant(incoming)).server, message_id)
     if original is None or original.direction is not Direction.OUTGOING:
-        return await keep_unmatched(incoming, NOT_KEPT, using=using, now=now)
+        return await keep_unmatched(replace(incoming, about=message_id), NOT_KEPT, using=using, now=now)
     row = f"This unsubscribes the recipient of <msg:{original.id}>."
     data = {"ip": incoming.origin.address, "by": "mail"}
     followed = Followed(original, EventKind.UNSUBSCRIBED, row=row, data=data)

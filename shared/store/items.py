@@ -26,6 +26,16 @@ def number(item: Item, name: str) -> int:
     return value
 
 
+def hundredths(item: Item, name: str) -> float:
+    """Return a number with two decimals, which ``to_hundredths`` made whole: records hold no floats."""
+    return number(item, name) / 100
+
+
+def to_hundredths(value: float) -> int:
+    """Return a number as a record holds it."""
+    return round(value * 100)
+
+
 def flag(item: Item, name: str) -> bool:
     """Return yes or no; no if the attribute is missing."""
     return item.get(name, False) is True

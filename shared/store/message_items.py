@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from shared.domain.ids import CredentialId, MessageId, ServerId
+from shared.domain.inspection import Ruling
 from shared.domain.message import Delivery, Direction, Message, Origin, SpamStatus, Status, Via
 from shared.domain.moments import from_ms_or_none, to_ms_or_zero
 from shared.ports import Item, Value
 from shared.store.delivery_rows import row_of
+from shared.store.items import to_hundredths
 from shared.store.route_targets import target_item, target_of
 
 _USUAL: Item = {
@@ -40,7 +42,10 @@ _USUAL: Item = {
     "route": "",
     "endpoint": None,
     "verified": False,
+    "inspected": False,
     "spam": SpamStatus.NOT_CHECKED.value,
+    "score": 0,
+    "threat": "",
 }
 """Values of attributes that are not there."""
 
@@ -85,9 +90,23 @@ def message_item(message: Message) -> Item:
         "route": message.route,
         "endpoint": None if message.endpoint is None else target_item(message.endpoint),
         "verified": message.sender_verified,
+        "inspected": message.inspected,
         "spam": message.spam_status.value,
+        "score": to_hundredths(message.spam_score),
+        "threat": message.threat,
     }
     return without_usual(item)[0]
+
+
+def ruling_item(ruling: Ruling) -> Item:
+    """Return what a message's item says of its inspection."""
+    inspection = ruling.inspection
+    return {
+        "inspected": inspection.inspected,
+        "spam": ruling.status.value,
+        "score": to_hundredths(inspection.score or 0.0),
+        "threat": inspection.threat or "",
+    }
 
 
 def without_usual(changes: Item) -> tuple[Item, Sequence[str]]:
@@ -133,7 +152,10 @@ def message_of(item: Item) -> Message:
         route=stored["route"],
         endpoint=None if stored["endpoint"] is None else target_of(stored["endpoint"]),
         sender_verified=stored["verified"],
+        inspected=stored["inspected"],
         spam_status=SpamStatus(stored["spam"]),
+        spam_score=stored["score"] / 100,
+        threat=stored["threat"],
     )
 
 

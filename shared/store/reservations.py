@@ -11,8 +11,11 @@ from datetime import datetime, timedelta
 from typing import Any, cast
 
 from shared.domain.ids import MessageId, ServerId
+from shared.domain.inspection import NO_RULING, Inspection, Ruling
+from shared.domain.message import SpamStatus
 from shared.domain.moments import from_ms, to_ms
 from shared.ports import Absent, Item, Key, Put, Records, Update, Value
+from shared.store.items import to_hundredths
 from shared.store.keys import reservation_key
 
 KEPT = timedelta(days=7)
@@ -36,6 +39,9 @@ class Reservation:
     done: bool = False
     upload: str = ""
     """Which upload brought the request, and to which door; empty for none."""
+
+    ruling: Ruling = NO_RULING
+    """Of incoming mail: what the scanners said of it the first time.  Kept without the checks."""
 
 
 class Reservations:
@@ -63,6 +69,8 @@ class Reservations:
         }
         if reservation.upload:
             item["upload"] = reservation.upload
+        if reservation.ruling.inspection.inspected:
+            item["ruling"] = _ruling_value(reservation.ruling)
         return await self._records.put(Put(_key(server_id, key), item, reservation.at + KEPT, when=(Absent(),)))
 
     async def finish(self, server_id: ServerId, key: str, ids: Sequence[MessageId]) -> None:
@@ -87,4 +95,16 @@ def _reservation(item: Item) -> Reservation:
         at=from_ms(stored["at"]),
         done=stored["done"],
         upload=stored.get("upload", ""),
+        ruling=_ruling(*stored["ruling"]) if "ruling" in stored else NO_RULING,
     )
+
+
+def _ruling_value(ruling: Ruling) -> Value:
+    score = ruling.inspection.score
+    hundredths = None if score is None else to_hundredths(score)
+    return [hundredths, ruling.inspection.threat, ruling.status.value, ruling.failure]
+
+
+def _ruling(hundredths: int | None, threat: str | None, status: str, failure: str) -> Ruling:
+    score = None if hundredths is None else hundredths / 100
+    return Ruling(Inspection(score, threat=threat), SpamStatus(status), failure)

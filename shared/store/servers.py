@@ -7,8 +7,9 @@ from shared.domain.ids import OrganizationId, ServerId
 from shared.domain.moments import from_ms, to_ms, to_ms_or_zero
 from shared.domain.names import Kind
 from shared.domain.tenancy import Mode, Server, Shards
+from shared.domain.thresholds import NONE, OutboundChange
 from shared.ports import Absent, Delete, Exists, Item, Put, Records, Update, Value, Write
-from shared.store.items import flag, moment, moment_or_none, number, rows, text
+from shared.store.items import flag, hundredths, moment, moment_or_none, number, rows, text, to_hundredths
 from shared.store.keys import organization_key, permalink_key, server_key, server_listing_key, server_token_key
 from shared.store.suspended import suspended_delete, suspended_put
 
@@ -77,6 +78,9 @@ class Servers:
         privacy_mode: bool | None = None,
         ip_pool: str | None = None,
         shared_tracking: bool | None = None,
+        spam_threshold: float | None = None,
+        spam_failure_threshold: float | None = None,
+        outbound_spam_threshold: OutboundChange = None,
     ) -> Server | None:
         """Change what is given and return the server as it is now; None if it is gone."""
         wanted: Item = {
@@ -86,8 +90,14 @@ class Servers:
             "privacy_mode": privacy_mode,
             "ip_pool": ip_pool,
             "shared_tracking": shared_tracking,
+            "spam_threshold": _hundredths_or_none(spam_threshold),
+            "spam_failure_threshold": _hundredths_or_none(spam_failure_threshold),
         }
-        return await self._change(server, {key: value for key, value in wanted.items() if value is not None})
+        changes: Item = {key: value for key, value in wanted.items() if value is not None}
+        if outbound_spam_threshold is not None:
+            wanted_threshold = None if outbound_spam_threshold == NONE else outbound_spam_threshold
+            changes["outbound_spam_threshold"] = _hundredths_or_none(wanted_threshold)
+        return await self._change(server, changes)
 
     async def set_shards(self, server: Server, shards: Sequence[Shards]) -> Server | None:
         """Replace the list of shards by a longer one; None if the server is gone."""
@@ -136,6 +146,9 @@ def _to_item(server: Server) -> Item:
         "privacy_mode": server.privacy_mode,
         "ip_pool": server.ip_pool,
         "shared_tracking": server.shared_tracking,
+        "spam_threshold": to_hundredths(server.spam_threshold),
+        "spam_failure_threshold": to_hundredths(server.spam_failure_threshold),
+        "outbound_spam_threshold": _hundredths_or_none(server.outbound_spam_threshold),
         "suspended_at": to_ms_or_zero(server.suspended_at),
         "suspension_reason": server.suspension_reason,
     }
@@ -155,9 +168,18 @@ def _from_item(item: Item) -> Server:
         privacy_mode=flag(item, "privacy_mode"),
         ip_pool=text(item, "ip_pool"),
         shared_tracking=flag(item, "shared_tracking"),
+        spam_threshold=hundredths(item, "spam_threshold"),
+        spam_failure_threshold=hundredths(item, "spam_failure_threshold"),
+        outbound_spam_threshold=(
+            None if item.get("outbound_spam_threshold") is None else hundredths(item, "outbound_spam_threshold")
+        ),
         suspended_at=moment_or_none(item, "suspended_at"),
         suspension_reason=text(item, "suspension_reason"),
     )
+
+
+def _hundredths_or_none(value: float | None) -> int | None:
+    return None if value is None else to_hundredths(value)
 
 
 def _shards_value(shards: Sequence[Shards]) -> Value:

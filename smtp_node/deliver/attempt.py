@@ -15,6 +15,7 @@ from functools import partial
 from shared.domain.addresses import domain_of
 from shared.domain.errors import InvalidValue, MalformedMessage, StorageUnavailable
 from shared.domain.holding import hold_reason
+from shared.domain.inspection import Ruling
 from shared.domain.job import Job, ToHost, ToInbound, ToMX
 from shared.domain.message import Direction, Evidence, Message
 from shared.domain.outcome import HardFail, Held, Outcome, Postponed, SoftFail
@@ -33,9 +34,11 @@ from shared.tokens import Named, Tokens
 from smtp_node.authentication.keys import SigningKeys
 from smtp_node.deliver.compose import Composed, compose, return_path
 from smtp_node.deliver.forward import plan_forward
+from smtp_node.deliver.inspecting import inspect
 from smtp_node.deliver.send import Plan, Sender
 from smtp_node.deliver.tracking.rewrite import Marking
 from smtp_node.deliver.unsubscribing import Unsubscribing, feedback_id
+from smtp_node.scan.scanning import Scanning
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +76,15 @@ def room_for_bodies() -> Room:
 
 
 @dataclass(frozen=True, slots=True)
+class Attempted:
+    """What one attempt ended in."""
+
+    outcome: Outcome
+    ruling: Ruling | None = None
+    """What the scanners said of the message, if they were asked in this attempt."""
+
+
+@dataclass(frozen=True, slots=True)
 class Attempts:
     """Makes attempts; shared by all jobs of a node.
 
@@ -87,6 +99,7 @@ class Attempts:
         sources: (source address, EHLO name) pairs of this node; empty: the system chooses.
         smart_hosts: relay by IP pool.
         room: for large messages.
+        scanning: asks scanners about outgoing mail.
     """
 
     settling: Settling
@@ -99,8 +112,9 @@ class Attempts:
     sources: Sequence[tuple[str, str]]
     smart_hosts: Mapping[str, SmartHost]
     room: Room = field(default_factory=room_for_bodies)
+    scanning: Scanning = field(default_factory=Scanning)
 
-    async def make(self, claimed: Claimed, job: Job, *, pool: str, still_ours: Callable[[], bool]) -> Outcome:
+    async def make(self, claimed: Claimed, job: Job, *, pool: str, still_ours: Callable[[], bool]) -> Attempted:
         """Make the attempt and return what became of it.
 
         A storage that does not answer costs an attempt, not the message: without an
@@ -110,9 +124,9 @@ class Attempts:
             return await self._make(claimed, job, pool, still_ours)
         except StorageUnavailable:
             log.exception("message_unreadable", extra={"message_id": claimed.message.id})
-            return SoftFail(BODY_UNREADABLE, evidence=Evidence(enhanced_code=OWN_FAULT))
+            return Attempted(SoftFail(BODY_UNREADABLE, evidence=Evidence(enhanced_code=OWN_FAULT)))
 
-    async def _make(self, claimed: Claimed, job: Job, pool: str, still_ours: Callable[[], bool]) -> Outcome:
+    async def _make(self, claimed: Claimed, job: Job, pool: str, still_ours: Callable[[], bool]) -> Attempted:
         message, tenant = claimed.message, claimed.tenant
         if message.direction is Direction.INCOMING:
             return await self._with_room(message, lambda: self._forward(claimed, job, pool, still_ours))
@@ -127,17 +141,17 @@ class Attempts:
             suppression = holding.get(message.rcpt_to)
         reason = hold_reason(message, tenant, credential, domain, suppression)
         if reason is not None or domain is None:
-            return Held(reason or "")
+            return Attempted(Held(reason or ""))
         return await self._with_room(message, lambda: self._carry_out(claimed, job, domain, pool, still_ours))
 
-    async def _with_room(self, message: Message, work: Callable[[], Awaitable[Outcome]]) -> Outcome:
+    async def _with_room(self, message: Message, work: Callable[[], Awaitable[Attempted]]) -> Attempted:
         """Do the work once there is room in memory for the message; else it is postponed."""
         if message.size_bytes <= LARGE_BYTES:
             return await work()
         owner = str(message.server_id)
         if not await self.room.enter(owner, message.size_bytes):
             wait = NO_ROOM_WAIT * (1 + self.rng.random()) / self.settling.settings.time_factor
-            return Postponed(self.clock() + wait, NO_ROOM)
+            return Attempted(Postponed(self.clock() + wait, NO_ROOM))
         try:
             return await work()
         finally:
@@ -145,7 +159,7 @@ class Attempts:
 
     async def _carry_out(
         self, claimed: Claimed, job: Job, domain: Domain, pool: str, still_ours: Callable[[], bool]
-    ) -> Outcome:
+    ) -> Attempted:
         message = claimed.message
         tokens = await self._tokens(message)
         token = tokens.return_path(Named(message.server_id, message.id)) if tokens else ""
@@ -155,17 +169,21 @@ class Attempts:
         try:
             composed = await self._compose(claimed, domain, tokens, token, mail_from)
         except MalformedMessage as exc:
-            return HardFail(f"The message cannot be signed: {exc}.")
+            return Attempted(HardFail(f"The message cannot be signed: {exc}."))
         except InvalidValue:
             log.exception("signing_key_unusable", extra={"domain": domain.name, "server_id": message.server_id})
-            return SoftFail(KEY_UNUSABLE, evidence=Evidence(enhanced_code=OWN_FAULT))
+            return Attempted(SoftFail(KEY_UNUSABLE, evidence=Evidence(enhanced_code=OWN_FAULT)))
         if composed is None:
-            return HardFail(BODY_GONE)
+            return Attempted(HardFail(BODY_GONE))
+        ruling = await inspect(claimed, composed, self.scanning)
+        if ruling is not None and ruling.failure:
+            return Attempted(HardFail(ruling.failure, ruling.inspection.summary()), ruling)
         if message.test_mode:
-            return await self._simulate(claimed)
-        return await self.sender.send(self._plan(claimed, job, pool, composed, mail_from), still_ours=still_ours)
+            return Attempted(await self._simulate(claimed), ruling)
+        plan = self._plan(claimed, job, pool, composed, mail_from)
+        return Attempted(await self.sender.send(plan, still_ours=still_ours), ruling)
 
-    async def _forward(self, claimed: Claimed, job: Job, pool: str, still_ours: Callable[[], bool]) -> Outcome:
+    async def _forward(self, claimed: Claimed, job: Job, pool: str, still_ours: Callable[[], bool]) -> Attempted:
         """Pass incoming mail on to where its route says."""
         source, ehlo = self._source(job)
         plan = await plan_forward(
@@ -179,8 +197,9 @@ class Attempts:
             at=self.clock(),
         )
         if not isinstance(plan, Plan):
-            return plan
-        return await self.sender.send(replace(plan, smart_host=self.smart_host(pool)), still_ours=still_ours)
+            return Attempted(plan)
+        plan = replace(plan, smart_host=self.smart_host(pool))
+        return Attempted(await self.sender.send(plan, still_ours=still_ours))
 
     async def _simulate(self, claimed: Claimed) -> Outcome:
         """Make up what would become of the message: nothing leaves this machine."""
@@ -258,6 +277,7 @@ class Attempts:
             target=target,
             ehlo=ehlo,
             added=composed.added,
+            envelope_id=composed.report_token,
             source_address=source or None,
             smart_host=self.smart_host(pool),
         )

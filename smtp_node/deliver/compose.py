@@ -29,6 +29,9 @@ class Composed(NamedTuple):
     raw: bytes
     """The stored message; the very same bytes if no link is tracked and nothing is asked for."""
 
+    report_token: str = ""
+    """What reports on it are to name it by; empty for nothing."""
+
 
 def compose(
     message: Message,
@@ -59,7 +62,8 @@ def compose(
     ids = b"X-Postal-MsgID: %s\r\n" % message.token.encode()
     if report_token:
         ids += REPORT_HEADER + b": %s\r\n" % report_token.encode()
-    return Composed(sign(raw, keys, at=at) + received_field(message, server, hostname=hostname) + ids, raw)
+    added = sign(raw, keys, at=at) + received_field(message, server, hostname=hostname) + ids
+    return Composed(added, raw, report_token)
 
 
 def received_field(message: Message, server: Server, *, hostname: str) -> bytes:

@@ -7,12 +7,13 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from shared.domain.errors import InvalidValue, Unavailable
+from shared.domain.inspection import Ruling
 from shared.domain.job import Job, Target, ToHost, ToInbound, ToMX
 from shared.domain.outcome import HardFail, Outcome, Sent, SoftFail
 from shared.flow.claim import LEASE, Claimed, Dropped, Later, Settled, claim
 from shared.flow.settle import complete, settle
 from shared.ports import MAX_DELAY, Outgoing, Received
-from smtp_node.deliver.attempt import BODY_UNREADABLE, OWN_FAULT, Attempts
+from smtp_node.deliver.attempt import BODY_UNREADABLE, OWN_FAULT, Attempted, Attempts
 from smtp_node.deliver.destinations import Crowded, Dead, Destinations
 from smtp_node.deliver.heartbeat import InHand, relied_on_until
 from smtp_node.deliver.storage_health import StorageHealth
@@ -131,14 +132,18 @@ class Jobs:
         hand.claimed = claimed
         started = time.monotonic()
         if claimed.poison:
-            outcome: Outcome = HardFail(POISON)
+            attempted = Attempted(HardFail(POISON))
+        elif failed is not None:
+            attempted = Attempted(failed)
+            self.storage.worked()
         else:
-            outcome = failed or await self.attempts.make(claimed, job, pool=hand.pool, still_ours=hand.still_ours)
+            attempted = await self.attempts.make(claimed, job, pool=hand.pool, still_ours=hand.still_ours)
+            outcome = attempted.outcome
             if isinstance(outcome, SoftFail) and outcome.details == BODY_UNREADABLE:
                 self.storage.failed()
             else:
                 self.storage.worked()
-        return _Made(claimed, outcome, timedelta(seconds=time.monotonic() - started))
+        return _Made(claimed, attempted.outcome, timedelta(seconds=time.monotonic() - started), attempted.ruling)
 
     async def _claim(self, job: Job, received: Received, hand: InHand) -> Claimed | None:
         for pause in (*RECORD_PAUSES_S, None):
@@ -192,6 +197,7 @@ class Jobs:
                     made.outcome,
                     took=made.took,
                     prefer_ip=_greylisted_from(made.outcome),
+                    ruling=made.ruling,
                     using=self.attempts.settling,
                     now=self.attempts.clock(),
                 )
@@ -211,6 +217,7 @@ class _Made:
     claimed: Claimed
     outcome: Outcome
     took: timedelta
+    ruling: Ruling | None
 
 
 def _reach(outcome: Outcome | None) -> tuple[bool | None, str]:

@@ -31,6 +31,9 @@ class Letter:
     added: bytes = b""
     """ASCII fields that go before ``raw``, each with its CRLF."""
 
+    envelope_id: str = ""
+    """What reports name the message by; empty for nothing."""
+
     @property
     def size_bytes(self) -> int:
         """Octets of the message with its final CRLF, before dot-stuffing (RFC 1870 §5)."""
@@ -59,7 +62,7 @@ class Letter:
             return False
 
 
-def letter(mail_from: str, rcpt_to: str, raw: bytes, *, added: bytes = b"") -> Letter:
+def letter(mail_from: str, rcpt_to: str, raw: bytes, *, added: bytes = b"", envelope_id: str = "") -> Letter:
     """Return the letter with both domains as A-labels.
 
     Args:
@@ -67,6 +70,7 @@ def letter(mail_from: str, rcpt_to: str, raw: bytes, *, added: bytes = b"") -> L
         rcpt_to: envelope recipient.
         raw: the message, CRLF line ends.
         added: fields that go before it; it is not joined with them, because it may be large.
+        envelope_id: what reports are to name it by.
 
     Raises:
         InvalidValue: an address or the body could be read as more than it is.
@@ -76,7 +80,9 @@ def letter(mail_from: str, rcpt_to: str, raw: bytes, *, added: bytes = b"") -> L
     # RFC 5321 §2.3.8: CR and LF only together; a lone one may end the message elsewhere (SMTP smuggling).
     if not (has_crlf_only(raw) and has_crlf_only(added)) or (added and not added.endswith(b"\r\n")):
         raise InvalidValue("the message has line ends other than CRLF")
-    return Letter(wire_address(mail_from) if mail_from else "", wire_address(rcpt_to), raw, added)
+    if envelope_id and not (envelope_id.isascii() and envelope_id.isalnum()):
+        raise InvalidValue("the envelope id has characters that are not allowed")
+    return Letter(wire_address(mail_from) if mail_from else "", wire_address(rcpt_to), raw, added, envelope_id)
 
 
 def wire_address(address: str) -> str:

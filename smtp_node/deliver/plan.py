@@ -22,6 +22,9 @@ class Plan:
     added: bytes = b""
     """Fields that go before ``raw``."""
 
+    envelope_id: str = ""
+    """What reports on the message are to name it by (RFC 3461 §4.4): letters and digits; empty for nothing."""
+
     source_address: str | None = None
     """Local address to send from; None lets the system choose."""
 

@@ -60,7 +60,7 @@ class Sender:
             still_ours: whether the claim still holds; asked after 354, before each block of the body.
         """
         try:
-            checked = letter(plan.mail_from, plan.rcpt_to, plan.raw, added=plan.added)
+            checked = letter(plan.mail_from, plan.rcpt_to, plan.raw, added=plan.added, envelope_id=plan.envelope_id)
         except InvalidValue as exc:
             return HardFail(f"The message cannot be sent: {exc}.", evidence=Evidence(enhanced_code="5.1.3"))
         route = await find_route(

@@ -82,7 +82,7 @@ async def transact(
     connection.needs_reset = True
     steps = (
         (Stage.MAIL, _mail_command(connection, letter), timeouts.mail_s),
-        (Stage.RCPT, f"RCPT TO:<{letter.rcpt_to}>", timeouts.rcpt_s),
+        (Stage.RCPT, _rcpt_command(connection, letter), timeouts.rcpt_s),
         (Stage.DATA, "DATA", timeouts.data_s),
     )
     ended = await _converse(connection, steps)
@@ -187,4 +187,19 @@ def _mail_command(connection: Connection, letter: Letter) -> str:
         line += " BODY=8BITMIME"  # RFC 6152 §3
     if "smtputf8" in offered and (letter.needs_smtputf8 or letter.utf8_header):
         line += " SMTPUTF8"  # RFC 6531 §3.4
+    if "dsn" in offered and letter.envelope_id:
+        line += f" ENVID={letter.envelope_id}"  # RFC 3461 §4.4
     return line
+
+
+def _rcpt_command(connection: Connection, letter: Letter) -> str:
+    """Return RCPT; with the address as we know it, so that a report from behind a forward can name it."""
+    line = f"RCPT TO:<{letter.rcpt_to}>"
+    if "dsn" in connection.extensions and letter.envelope_id and letter.rcpt_to.isascii():
+        line += f" ORCPT=rfc822;{_xtext(letter.rcpt_to)}"  # RFC 3461 §4.2
+    return line
+
+
+def _xtext(text: str) -> str:
+    """Return ASCII text in the encoding of RFC 3461 §4."""
+    return "".join(char if "!" <= char <= "~" and char not in "+=" else f"+{ord(char):02X}" for char in text)

@@ -22,6 +22,7 @@ from smtp_node.deliver.route import RouteRules
 from smtp_node.deliver.send import Sender
 from smtp_node.deliver.tls import TLSContexts
 from smtp_node.deliver.worker import Worker
+from smtp_node.scan.wiring import build_scanning
 
 
 def build_worker(settings: Settings) -> Worker:
@@ -55,6 +56,7 @@ def build_worker(settings: Settings) -> Worker:
         rng=rng,
         sources=settings.source_addresses,
         smart_hosts=dict(settings.pool_smart_hosts),
+        scanning=build_scanning(settings),
     )
     destinations = Destinations(
         settings.delivery_connections_per_domain,

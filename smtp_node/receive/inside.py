@@ -8,13 +8,16 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from shared.domain.incoming import Incoming, InwardRefusal
+from shared.domain.inspection import Inspection
 from shared.domain.message import Message, Origin
+from shared.domain.routes import Route
 from shared.domain.submission import Accepted, Submission
 from shared.domain.tenancy import Credential, CredentialType, Tenant
 from shared.flow.accept import Acceptance, accept
 from shared.flow.authenticate import authenticate, authenticate_network
 from shared.flow.find_inward import Finding, Inward, find_inward
 from shared.flow.keep_incoming import Receiving
+from shared.flow.rule import Ruled, rule
 from shared.flow.take_incoming import take_incoming
 from shared.flow.token_keys import TokenSource
 from shared.network import Resolver
@@ -23,6 +26,8 @@ from shared.store.routes import Routes
 from shared.store.servers import Servers
 from smtp_node.authentication.inbound import Authentication, Envelope
 from smtp_node.receive.names import ReverseNames
+from smtp_node.scan.scanner import ScannedMail
+from smtp_node.scan.scanning import Scanning
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,12 @@ class Inside:
     authenticate: Callable[[bytes, str, Origin], Awaitable[tuple[bytes, bytes, str]]]
     """Authentication-Results, the mail to put them on, and what they say; raises MalformedMessage."""
 
+    inspect: Callable[[ScannedMail], Awaitable[Inspection]]
+    """What the scanners say of a mail; never fails, and takes its time (smtp_node/scan/scanning.py)."""
+
+    rule: Callable[[Route, Inspection], Awaitable[Ruled]]
+    """What becomes of a mail for a route (shared/flow/rule.py)."""
+
     take_in: Callable[[Incoming], Awaitable[Message | None]]
     """Take responsibility for a mail to an address of ours (shared/flow/take_incoming.py)."""
 
@@ -65,7 +76,13 @@ class Inside:
 
 
 def inside(
-    using: Acceptance, *, tokens: TokenSource, authentication: Authentication, clock: Clock, resolver: Resolver
+    using: Acceptance,
+    *,
+    tokens: TokenSource,
+    authentication: Authentication,
+    scanning: Scanning,
+    clock: Clock,
+    resolver: Resolver,
 ) -> Inside:
     """Return the door's way into the real flow."""
     directory = using.directory
@@ -96,6 +113,9 @@ def inside(
         field, clean, results = await authentication.stated(raw, Envelope(origin.address, origin.helo, mail_from))
         return field, clean, results.to_text(authentication.authserv_id)
 
+    async def rule_on(route: Route, inspection: Inspection) -> Ruled:
+        return await rule(route, inspection, directory=directory)
+
     async def take_in(incoming: Incoming) -> Message | None:
         return await take_incoming(incoming, using=receiving, now=clock())
 
@@ -107,6 +127,8 @@ def inside(
         reverse_name=ReverseNames(resolver).of,
         find_inward=find,
         authenticate=authenticate_mail,
+        inspect=scanning.inspect,
+        rule=rule_on,
         take_in=take_in,
         clock=clock,
     )

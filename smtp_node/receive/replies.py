@@ -96,6 +96,8 @@ SUSPENDED = Reply(535, "5.7.1", "Mail server has been suspended")
 BAD_LINE_ENDS = Reply(550, "5.6.0", "Message has NUL bytes or invalid line ends, lines must end with CRLF")
 TEXT_LINE_TOO_LONG = Reply(554, "5.6.0", "Message has a line that is too long")
 LOOP_DETECTED = Reply(550, "5.4.6", "Loop detected")
+SPAM = Reply(550, "5.7.1", "Message refused as spam")
+THREAT = Reply(550, "5.7.1", "Message refused, a virus scanner found a threat in it")
 NO_REPORT = Reply(550, "5.6.0", "This address takes reports only")
 NO_ROOM = Reply(452, "4.3.1", "Too much mail at the moment, please try again")
 
@@ -126,6 +128,7 @@ OF_ERRORS: Mapping[type[MailError], Reply] = {
     errors.NameTaken: Reply(554, "5.5.0", "Name is already in use"),
     errors.InvalidValue: Reply(554, "5.6.0", "Message has an invalid address or header value"),
     errors.NotPermitted: Reply(550, "5.7.1", "Not permitted"),
+    errors.EnoughReported: Reply(552, "5.2.2", "Enough mail has come about this message"),
     errors.WrongState: Reply(554, "5.5.0", "Not possible in the present state"),
     errors.StorageUnavailable: Reply(451, "4.3.0", "Storage is not available, please try again"),
     errors.StillInProgress: Reply(451, "4.3.0", "The same message is still being accepted, please try again"),

@@ -15,6 +15,7 @@ from smtp_node.receive.limits import ReceiveLimits
 from smtp_node.receive.metering import Meter
 from smtp_node.receive.service import ReceiveService
 from smtp_node.receive.tls import tls_contexts
+from smtp_node.scan.wiring import build_scanning
 
 
 def build_service(settings: Settings, *, meter: Meter | None = None) -> ReceiveService:
@@ -36,6 +37,7 @@ def build_service(settings: Settings, *, meter: Meter | None = None) -> ReceiveS
             using,
             tokens=TokenSource(open_token_keys(settings, caller="receive"), clock=utc_now, random_bytes=os.urandom),
             authentication=Authentication(resolver, settings.hostname),
+            scanning=build_scanning(settings),
             clock=utc_now,
             resolver=resolver,
         ),

@@ -23,8 +23,8 @@ VIOLATIONS = {
         "import functions.api.x",
     ),
     "Receive and deliver meet only through the queue": ("smtp_node/receive/e.py", "import smtp_node.deliver.c"),
-    "Authentication serves receive and deliver, and knows neither": (
-        "smtp_node/authentication/f.py",
+    "Authentication and scan serve receive and deliver, and know neither": (
+        "smtp_node/scan/f.py",
         "import smtp_node.receive.e",
     ),
     "The command line reaches functions and nodes through their wiring": ("cli/g.py", "import functions.api.x"),
@@ -38,7 +38,7 @@ VIOLATIONS = {
         "functions/api/n.py",
         "import aws_lambda_powertools",
     ),
-    "aiohttp lives in shared.adapters": ("shared/flow/http.py", "import aiohttp"),
+    "aiohttp lives in shared.adapters; the node asks rspamd with it": ("shared/flow/http.py", "import aiohttp"),
     "SQLite lives in shared.adapters.embedded": ("shared/store/m.py", "import sqlite3"),
 }
 """For each contract, one file that breaks it."""
@@ -50,7 +50,8 @@ PERMITTED = {
     "functions/webhooks/wiring.py": "import functions.outward.wiring",
     "functions/events/handler.py": "import functions.batch",
     "functions/telemetry.py": "import aws_lambda_powertools",
-    "smtp_node/deliver/client.py": "import aiosmtplib, smtp_node.authentication.f",
+    "smtp_node/deliver/client.py": "import aiosmtplib, smtp_node.authentication.f, smtp_node.scan.x",
+    "smtp_node/scan/rspamd.py": "import aiohttp",
     "standalone/demo/tour.py": "import dkim, dns.resolver",
     "cli/serve.py": "import standalone.serve, smtp_node.wiring",
 }
@@ -61,7 +62,7 @@ EXPECTED = {
     *(f"{package}/x.py" for package in PACKAGES if package != "shared"),
     *(f"shared/{folder}/x.py" for folder in ("adapters", "domain", "flow", "store")),
     *(f"shared/{name}.py" for name in ("ports", "settings", "smart_host", "setting_values", "adapters/clock")),
-    *(f"smtp_node/{name}.py" for name in ("node", "wiring", "receive/x", "deliver/x", "authentication/f")),
+    *(f"smtp_node/{name}.py" for name in ("node", "wiring", "receive/x", "deliver/x", "authentication/f", "scan/x")),
     *("functions/api/x.py", "functions/edge/reply.py", "functions/outward/wiring.py", "standalone/serve.py"),
 }
 """Modules that the contracts and the files above name; empty unless given."""
@@ -144,13 +145,14 @@ class TestSmallFunctions:
 
 class TestSMTPNode:
     @pytest.mark.parametrize("side", ["receive", "deliver"])
-    def test_a_side_takes_only_authentication_from_the_node(self, side: str) -> None:
-        """What both sides need of the node is authentication; all else is shared/ or their own."""
+    def test_a_side_takes_only_authentication_and_scan_from_the_node(self, side: str) -> None:
+        """What both sides need of the node are these two; all else is shared/ or their own."""
         strangers = [
             f"{path}: {module}"
             for path in python_files(f"smtp_node/{side}")
             for module in imports(path)
-            if is_within(module, "smtp_node") and not is_within(module, f"smtp_node.{side}", "smtp_node.authentication")
+            if is_within(module, "smtp_node")
+            and not is_within(module, f"smtp_node.{side}", "smtp_node.authentication", "smtp_node.scan")
         ]
 
         assert strangers == []

@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 
 from shared.domain.ids import OrganizationId, ServerId, draw_ids
+from shared.domain.inspection import NO_RULING, Inspection, Ruling
 from shared.domain.job import TLSMode
 from shared.domain.message import Direction, Message, Origin, SpamStatus, Via
 from shared.domain.routes import (
@@ -22,7 +23,9 @@ from shared.domain.routes import (
     Target,
 )
 from shared.domain.tenancy import Mode, Server, Shards
+from shared.store.message_items import ruling_item
 from shared.store.messages import Messages
+from shared.store.reservations import Reservation, Reservations
 from shared.store.routes import Routes
 from shared.store.servers import server_puts
 from tests.contract.conftest import World
@@ -63,7 +66,10 @@ class TestIncoming:
             route="support@example.test",
             endpoint=target,
             sender_verified=True,
+            inspected=True,
             spam_status=SpamStatus.SPAM,
+            spam_score=-12.34,
+            threat="Eicar",
         )
         assert await messages.add(server, message, expires_at=now + timedelta(days=1))
 
@@ -76,7 +82,12 @@ class TestIncoming:
         assert await messages.get(server, message.id) is not None
         [claimed] = [each for each in found if each is not None]
         assert (claimed.endpoint, claimed.route, claimed.sender_verified) == (target, message.route, True)
-        assert claimed.spam_status is SpamStatus.SPAM
+        assert (claimed.inspected, claimed.spam_status, claimed.spam_score, claimed.threat) == (
+            True,
+            SpamStatus.SPAM,
+            -12.34,
+            "Eicar",
+        )
 
 
 class TestRoutes:
@@ -103,3 +114,66 @@ class TestRoutes:
         assert await routes.rotate(route, "other", previous_until=until) is None
         assert await routes.change(route) is None
         assert await routes.get(server.id, "example.test", "support") is None
+
+
+class TestRuling:
+    @pytest.mark.parametrize(
+        "ruling",
+        [
+            NO_RULING,
+            Ruling(Inspection(-0.29, threat=""), SpamStatus.NOT_SPAM),
+            Ruling(Inspection(20.5), SpamStatus.SPAM, "Too much."),
+            Ruling(Inspection(threat="Eicar"), failure="A threat."),
+        ],
+    )
+    async def test_is_reserved_with_the_ids(self, world: World, ruling: Ruling) -> None:
+        """A repeated mail is ruled as it was the first time, whatever scanners say by then."""
+        server, reservations = server_at(world), Reservations(world.records)
+        reserved = Reservation(
+            digest="d",
+            message_id="q@sender.test",
+            body_key="7/1",
+            recipients=["support@example.test"],
+            ids=draw_ids(world.clock(), 1, random.Random(1)),
+            tokens=["abcdefghijklmnop"],
+            at=world.clock(),
+            ruling=ruling,
+        )
+
+        assert await reservations.put(server.id, "key", reserved)
+
+        found = await reservations.get(server.id, "key")
+        assert found is not None
+        assert found.ruling == ruling
+
+    async def test_is_settled_with_the_attempt(self, world: World) -> None:
+        """What a scan said is there at the next attempt; a score of zero too, which is stored by being left out."""
+        server, messages, now = server_at(world), Messages(world.records), world.clock()
+        message = Message(
+            server_id=server.id,
+            id=draw_ids(now, 1, random.Random(2))[0],
+            token="abcdefghijklmnop",
+            direction=Direction.OUTGOING,
+            rcpt_to="user@dest.test",
+            mail_from="app@example.test",
+            subject="Hello",
+            message_id="one@example.test",
+            body_key="7/2",
+            size_bytes=3,
+            origin=Origin(Via.HTTP),
+        )
+        assert await messages.add(server, message, expires_at=now + timedelta(days=1))
+        claimed = await messages.claim(server, message.id, attempt=1, now=now, lease_until=now + timedelta(seconds=30))
+        assert claimed is not None
+        ruling = Ruling(Inspection(0.0, threat=""), SpamStatus.NOT_SPAM)
+
+        settled = await messages.settle(server, claimed, {"attempt": 2, **ruling_item(ruling)})
+
+        assert settled is not None
+        assert settled == await messages.get(server, message.id)
+        assert (settled.inspected, settled.spam_status, settled.spam_score, settled.threat) == (
+            True,
+            SpamStatus.NOT_SPAM,
+            0.0,
+            "",
+        )

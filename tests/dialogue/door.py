@@ -16,15 +16,19 @@ from typing import Protocol
 from shared.domain.errors import BadCredentials
 from shared.domain.ids import CredentialId, MessageId, OrganizationId, ServerId
 from shared.domain.incoming import Incoming, InwardRefusal, ReportKind, ToReports, ToReturnPath, ToRoute
+from shared.domain.inspection import NOT_INSPECTED, Inspection, rule_incoming
+from shared.domain.inspection_fields import inspection_fields
 from shared.domain.message import Message, Origin
 from shared.domain.routes import Route, RouteMode
 from shared.domain.submission import Accepted, AcceptedMessage, Submission
 from shared.domain.tenancy import Credential, CredentialType, Mode, Organization, Server, Shards, Tenant
 from shared.flow.find_inward import Inward
+from shared.flow.rule import Ruled
 from smtp_node.receive.inside import Grant, Inside
 from smtp_node.receive.limits import Door, ReceiveLimits
 from smtp_node.receive.service import ReceiveService
 from smtp_node.receive.tls import TLSContexts, self_signed
+from smtp_node.scan.scanner import ScannedMail
 from tests.dialogue.wire import Wire
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -61,6 +65,10 @@ class RecordingInside:
         self.error: Exception | None = None
         """Raised in place of the next acceptances."""
 
+        self.inspection = NOT_INSPECTED
+        """What the scanners say of every mail."""
+
+        self.scanned: list[ScannedMail] = []
         self.hold: asyncio.Event | None = None
         """Acceptances wait for it."""
 
@@ -74,6 +82,8 @@ class RecordingInside:
             reverse_name=self.reverse_name,
             find_inward=self.find_inward,
             authenticate=self.authenticate,
+            inspect=self.inspect,
+            rule=self.rule,
             take_in=self.take_in,
             clock=lambda: NOW,
         )
@@ -120,6 +130,16 @@ class RecordingInside:
     async def authenticate(self, raw: bytes, mail_from: str, origin: Origin) -> tuple[bytes, bytes, str]:
         """State nothing."""
         return b"Authentication-Results: mx.example.test; none\r\n", raw, "mx.example.test; none"
+
+    async def inspect(self, mail: ScannedMail) -> Inspection:
+        """Record what is scanned, and say what was asked for."""
+        self.scanned.append(mail)
+        return self.inspection
+
+    async def rule(self, route: Route, inspection: Inspection) -> Ruled:
+        """Rule as the real flow does, by the thresholds of the one server."""
+        ruling = rule_incoming(inspection, SERVER, route.spam_mode)
+        return Ruled(ruling, inspection_fields(ruling, SERVER))
 
     async def take_in(self, incoming: Incoming) -> Message | None:
         """Record the mail, or raise what was asked for."""

@@ -1,7 +1,7 @@
 """The door with the real flow behind it, on stores in memory."""
 
 import random
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -10,8 +10,10 @@ from shared.domain.event import EventKind
 from shared.domain.message import Via
 from shared.domain.tenancy import CredentialType
 from shared.flow.credentials import NewCredential, create_credential
+from shared.flow.keep_incoming import MAX_ABOUT_ONE
 from smtp_node.authentication.inbound import Authentication
 from smtp_node.receive.inside import Grant, Inside, inside
+from smtp_node.scan.scanning import Scanning
 from tests.dialogue.door import GRANT, RecordingInside, open_doors
 from tests.dialogue.wire import Wire
 from tests.fakes.installation import RAW, Installation, install
@@ -26,6 +28,7 @@ class House:
     installation: Installation
     key: str
     grant: Grant
+    scanning: Scanning = field(default_factory=Scanning)
 
     def functions(self) -> Inside:
         """Return the way inside."""
@@ -34,14 +37,17 @@ class House:
             self.installation.acceptance,
             tokens=self.installation.tokens,
             authentication=Authentication(resolver, "mx.example.test"),
+            scanning=self.scanning,
             clock=self.installation.clock,
             resolver=resolver,
         )
 
 
-async def house(kind: CredentialType = CredentialType.SMTP, network: str = "") -> House:
-    """Return a fresh installation with one more credential."""
-    made = await install()
+async def house(
+    kind: CredentialType = CredentialType.SMTP, network: str = "", installation: Installation | None = None
+) -> House:
+    """Return an installation, a fresh one unless given, with one more credential."""
+    made = installation or await install()
     issued = await create_credential(
         NewCredential(type=kind, name="smtp", network=network),
         server=made.server,
@@ -163,6 +169,25 @@ class TestInward:
             await wire.send(b"Subject: x\r\n\r\n.\r\n")
 
             assert (await wire.reply()).startswith("451 4.3.0")
+
+    async def test_too_many_mails_about_one_message_are_refused_in_the_session(self) -> None:
+        """Nothing is answered with 250 that is not kept."""
+        behind = await house()
+        post = Post(behind.installation)
+        address = f"{await post.token(await post.sent())}@rp.localhost"
+        replies = []
+        async with open_doors(inside=behind) as doors:
+            for number in range(MAX_ABOUT_ONE + 1):
+                wire = await doors.connect("smtp")
+                await wire.reply()
+                await wire.say("EHLO mx.dest.test")
+                for command in ("MAIL FROM:<>", f"RCPT TO:<{address}>", "DATA"):
+                    assert (await wire.say(command))[:3] in {"250", "354"}
+                await wire.send(dsn(unique=str(number)) + b".\r\n")
+                replies.append(await wire.reply())
+
+        assert {each[:9] for each in replies[:-1]} == {"250 2.0.0"}
+        assert replies[-1] == "552 5.2.2 Enough mail has come about this message"
 
     async def test_recipients_here_and_elsewhere_need_a_message_each(self) -> None:
         """One answer cannot tell of two things that may go different ways."""

@@ -34,6 +34,8 @@ recipient_delimiter = +
 virtual_alias_maps = inline:{{ {{ alias@dest.test = real@inner.test }} }}
 transport_maps = inline:{{
     {{ nobody@dest.test = error:5.1.1 User unknown in virtual mailbox table }}
+    {{ lost@dest.test = error:5.1.1 User unknown in virtual mailbox table }}
+    {{ bare@dest.test = error:5.1.1 User unknown in virtual mailbox table }}
     {{ full@dest.test = error:5.2.2 Mailbox full, over quota }}
     {{ disabled@dest.test = error:5.2.1 This mailbox is disabled }}
     {{ spam@dest.test = error:5.7.1 This message looks like spam }}

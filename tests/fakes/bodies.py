@@ -24,3 +24,7 @@ class FakeBodies:
     async def delete(self, key: str) -> None:
         """Remove the bytes."""
         self._kept.pop(key, None)
+
+    def __len__(self) -> int:
+        """Return how many bodies are kept."""
+        return len(self._kept)

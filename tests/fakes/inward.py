@@ -155,9 +155,9 @@ class Post:
         """What taking mail in needs."""
         return Receiving.beside(self.here.acceptance, self.here.tokens)
 
-    async def sent(self, recipient: str = "user@dest.test") -> Message:
+    async def sent(self, recipient: str = "user@dest.test", **changes: object) -> Message:
         """Return a message that some host has taken."""
-        message = await self.here.accept_one(recipient)
+        message = await self.here.accept_one(recipient, **changes)
         claimed = await self.here.claim_one()
         await settle(claimed, Sent("ok", "250 OK"), took=timedelta(0), using=self.here.settling, now=self.here.clock())
         await self.here.take_events()

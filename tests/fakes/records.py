@@ -28,6 +28,8 @@ class FakeRecords:
         """Start empty; the clock decides what has expired."""
         self._clock = clock
         self._kept: dict[Key, tuple[Item, datetime | None]] = {}
+        self.writes = 0
+        """How many were asked for."""
 
     async def get(self, key: Key) -> Item | None:
         """Return the item, or None."""
@@ -63,6 +65,7 @@ class FakeRecords:
             raise ValueError(f"an atomic group has at most {MAX_GROUP_WRITES} writes")
         if len({write.key for write in writes}) < len(writes):
             raise ValueError("an atomic group names each key once")
+        self.writes += len(writes)
         changes = [self._change(write) for write in writes]
         if not all(_holds(each, self._live(write.key)) for write in writes for each in write.when):
             return False

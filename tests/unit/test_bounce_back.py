@@ -111,12 +111,13 @@ class TestNobodyIsTold:
             {"sender_verified": False},
             {"bounce": True},
             {"spam_status": SpamStatus.SPAM},
+            {"threat": "Eicar-Test-Signature"},
             {"mail_from": "not an address"},
             {"mail_from": "ann@sender.test\r\nRCPT TO:<x@y.test>"},
         ],
     )
     async def test_by_the_envelope(self, changes: dict[str, object]) -> None:
-        """The null sender, daemons, senders that may be forged, spam, and what is no address."""
+        """The null sender, daemons, senders that may be forged, spam, threats, and what is no address."""
         inbox, _ = await bounced(**changes)
 
         assert await inbox.here.take_jobs() == []

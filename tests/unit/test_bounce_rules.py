@@ -91,7 +91,7 @@ class TestMailboxes:
             ("dda:SMTP=user@dest.test;", "user@dest.test"),
             ("user@dest.test.", "user@dest.test"),
             ("MAILER-DAEMON@dest.test", ""),
-            ("user@localhost", ""),
+            ("user@localhost", "user@localhost"),
             ("a@b@c.test", ""),
             ("<a\nb@c.test>", "b@c.test"),
             ("", ""),

@@ -115,6 +115,13 @@ class TestServer:
         assert (made["permalink"], made["organization"], made["mode"]) == ("main", "acme", "Development")
         assert run("server", "update", "main", "--mode", "Live", "--privacy-mode")["privacy_mode"] is True
         assert run("server", "update", "main", "--no-privacy-mode")["mode"] == "Live"
+        thresholds = ["spam_threshold", "spam_failure_threshold", "outbound_spam_threshold"]
+        assert [made[name] for name in thresholds] == [5.0, 20.0, None]
+        words = ["--spam-threshold", "-2.5", "--spam-failure-threshold", "15", "--outbound-spam-threshold", "8"]
+        assert [run("server", "update", "main", *words)[name] for name in thresholds] == [-2.5, 15.0, 8.0]
+        assert run("server", "update", "main", "--outbound-spam-threshold", "none")["outbound_spam_threshold"] is None
+        assert fails("server", "update", "main", "--spam-threshold", "26")[0] == "InvalidValue"
+        assert fails("server", "update", "main", "--outbound-spam-threshold", "off")[0] == "InvalidValue"
         assert run("server", "suspend", "main", "--reason", "spam")["suspension_reason"] == "spam"
         assert run("unsuspend-server", "main")["suspended_at"] is None
         assert run("server", "show", "main") == run("server", "list")["servers"][0]

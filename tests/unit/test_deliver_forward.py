@@ -44,8 +44,8 @@ async def attempt(inbox: Inbox, sender: ScriptedSender, *, smart_host: SmartHost
         smart_hosts={"default": smart_host} if smart_host else {},
     )
     claimed = await here.claim_one()
-    outcome = await attempts.make(claimed, next_job(claimed.message), pool="default", still_ours=lambda: True)
-    assert await settle(claimed, outcome, took=timedelta(0), using=here.settling, now=here.clock())
+    attempted = await attempts.make(claimed, next_job(claimed.message), pool="default", still_ours=lambda: True)
+    assert await settle(claimed, attempted.outcome, took=timedelta(0), using=here.settling, now=here.clock())
 
 
 async def status(inbox: Inbox, message: Message) -> tuple[Status, str]:

@@ -105,6 +105,38 @@ class TestParameters:
         assert mx.transactions[0].mail == expected
         assert mx.bodies == [raw]
 
+    @pytest.mark.parametrize(
+        ("extensions", "envelope_id", "mail", "rcpt"),
+        [
+            (
+                ["DSN"],
+                "abc2",
+                "MAIL FROM:<a@x.test> ENVID=abc2",
+                "RCPT TO:<b+c=d@d.test> ORCPT=rfc822;b+2Bc+3Dd@d.test",
+            ),
+            (["DSN"], "", "MAIL FROM:<a@x.test>", "RCPT TO:<b+c=d@d.test>"),
+            ([], "abc2", "MAIL FROM:<a@x.test>", "RCPT TO:<b+c=d@d.test>"),
+        ],
+    )
+    async def test_reports_are_told_how_to_name_the_message(
+        self, extensions: list[str], envelope_id: str, mail: str, rcpt: str
+    ) -> None:
+        """RFC 3461 §4: what a report then says even from behind a forward, or without the message."""
+        plan = replace(PLAN, rcpt_to="b+c=d@d.test", envelope_id=envelope_id)
+
+        outcome, mx = await outcome_of(plan, extensions=extensions)
+
+        assert isinstance(outcome, Sent)
+        assert mx.sessions[0].commands[1:3] == [mail, rcpt]
+
+    @pytest.mark.parametrize("envelope_id", ["a b", "a>", "ü", "a\r\nRSET"])
+    async def test_a_strange_envelope_id_is_not_sent(self, envelope_id: str) -> None:
+        """The last gate before the socket takes letters and digits only."""
+        outcome, mx = await outcome_of(replace(PLAN, envelope_id=envelope_id), extensions=["DSN"])
+
+        assert isinstance(outcome, HardFail)
+        assert mx.transactions == []
+
     async def test_too_big_is_not_even_begun(self) -> None:
         """RFC 1870 §4: the host said beforehand that it would refuse."""
         outcome, mx = await outcome_of(extensions=["SIZE 20"])

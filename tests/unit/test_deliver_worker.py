@@ -24,6 +24,7 @@ from smtp_node.deliver.destinations import DEAD_AFTER, START_SLOTS, Crowded, Dea
 from smtp_node.deliver.jobs import Jobs
 from smtp_node.deliver.send import Plan
 from smtp_node.deliver.worker import Worker
+from smtp_node.scan.scanning import Scanning
 from tests.fakes.eventually import eventually
 from tests.fakes.installation import Installation, install
 
@@ -48,7 +49,14 @@ class ScriptedSender:
         """There is nothing to close."""
 
 
-def worker_of(here: Installation, sender: ScriptedSender, *, most: int = 500, per_domain: int = 20) -> Worker:
+def worker_of(
+    here: Installation,
+    sender: ScriptedSender,
+    *,
+    most: int = 500,
+    per_domain: int = 20,
+    scanning: Scanning | None = None,
+) -> Worker:
     """Return a worker that uses the sender."""
     attempts = Attempts(
         settling=here.settling,
@@ -60,6 +68,7 @@ def worker_of(here: Installation, sender: ScriptedSender, *, most: int = 500, pe
         rng=random.Random(3),
         sources=(),
         smart_hosts={},
+        scanning=scanning or Scanning(),
     )
     destinations = Destinations(per_domain, most // 2, monotonic=lambda: 0.0)
     return Worker({"default": here.work}, Jobs(attempts, destinations), most)

@@ -13,9 +13,10 @@ from functions.inbound.handler import forward_record
 from functions.outward.records import all_at_once
 from shared.domain.engagement import counted_as
 from shared.domain.event import Event, EventKind
-from shared.domain.forwarding import NO_ROUTE, QUARANTINE, SPAM_FAILS
+from shared.domain.forwarding import NO_ROUTE, QUARANTINE
 from shared.domain.holding import SUSPENDED
 from shared.domain.incoming import spf_passed
+from shared.domain.inspection import SPAM_FAILS
 from shared.domain.job import Job, TLSMode, ToHost, ToInbound, ToMX
 from shared.domain.message import SpamStatus, Status
 from shared.domain.routes import AddressTarget, HTTPTarget, RouteMode, SMTPTarget, SpamMode

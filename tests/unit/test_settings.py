@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.settings import Settings, SettingsError, SourceAddress, variable
+from shared.settings import ServiceAddress, Settings, SettingsError, SourceAddress, variable
 
 SECRET = "hunter2-s3cret"
 
@@ -210,6 +210,36 @@ class TestAllowNetworks:
         ]
 
 
+class TestScanners:
+    @pytest.mark.parametrize(
+        ("text", "address"),
+        [
+            ("127.0.0.1:783", ("127.0.0.1", 783, "")),
+            ("[::1]:3310", ("::1", 3310, "")),
+            ("scan.internal:783", ("scan.internal", 783, "")),
+            ("/run/clamav/clamd.ctl", ("", 0, "/run/clamav/clamd.ctl")),
+        ],
+    )
+    def test_listen_on_a_port_or_a_socket(self, text: str, address: tuple[str, int, str]) -> None:
+        """Debian's clamd has a socket, its spamd a port."""
+        assert read(spamd=text, clamd=text).spamd == ServiceAddress(*address)
+
+    @pytest.mark.parametrize(
+        "text", ["127.0.0.1", "::1:783", "host:0", "host:65536", "/" + "x" * 120, "run/clamd", "a b:1"]
+    )
+    def test_anything_else_is_refused(self, text: str) -> None:
+        """A scanner that cannot be reached would leave all mail unscanned."""
+        assert problems(clamd=text) == [
+            "EDGEPOST_CLAMD must be HOST:PORT, IPv6 as [address]:port, or the path of a socket"
+        ]
+
+    def test_rspamd_has_a_url_and_a_password(self) -> None:
+        """The password goes into a header: nothing may stand in it that ends one."""
+        given = read(rspamd_url="http://127.0.0.1:11334/", rspamd_password="q1$,;")
+        assert (given.rspamd_url, given.rspamd_password) == ("http://127.0.0.1:11334", "q1$,;")
+        assert len(problems(rspamd_password="a\r\nb", rspamd_url="127.0.0.1:11334")) == 2
+
+
 class TestRules:
     @pytest.mark.parametrize(
         ("values", "named"),
@@ -264,6 +294,8 @@ class TestSecrets:
             ("trusted_proxies", SECRET),
             ("source_addresses", SECRET),
             ("first_retry", SECRET),
+            ("rspamd_password", f"{SECRET} x"),
+            ("rspamd_url", f"http://rspamd:{SECRET}@127.0.0.1:11334"),
         ],
     )
     def test_never_stand_in_an_error(self, name: str, text: str) -> None:

@@ -228,6 +228,8 @@ class TestLogFigures:
             ("message_accepted", {"server_id": 1, "via": "HTTP", "recipients": 3}),
             ("attempt_settled", settled),
             ("inbound_settled", forwarded),
+            ("mail_scanned", {"scanner": "clamd", "result": "done", "took_ms": 250}),
+            ("scan_failed", {"scanner": "clamd", "result": "timeout", "took_ms": 500}),
             ("settle_failed", {}),
             ("something_else", {}),
         ):
@@ -241,6 +243,9 @@ class TestLogFigures:
         assert found[f"edgepost_delivery_attempts_total{refused}"] == 1
         assert found["edgepost_message_queue_latency_seconds_count{}"] == 1
         assert found['edgepost_worker_errors_total{"error": "settle_failed"}'] == 1
+        assert found['edgepost_scans_total{"result": "done", "scanner": "clamd"}'] == 1
+        assert found['edgepost_scans_total{"result": "timeout", "scanner": "clamd"}'] == 1
+        assert found['edgepost_scan_seconds_sum{"scanner": "clamd"}'] == 0.75
 
     def test_each_line_is_written_somewhere(self) -> None:
         """A line that nobody writes any more would be a figure that never moves."""

@@ -5,7 +5,8 @@ from datetime import timedelta
 import pytest
 
 from bench.item_size import item_bytes, wire_bytes, write_units
-from shared.domain.message import Evidence, Status
+from shared.domain.inspection import Inspection, Ruling
+from shared.domain.message import Evidence, SpamStatus, Status
 from shared.domain.outcome import Sent
 from shared.flow.settle import settle
 from shared.store.keys import message_key
@@ -80,7 +81,10 @@ def evidence(talk: str) -> tuple[Evidence, str]:
     return Evidence(mx, "198.51.100.27", SOURCE, 250, output.split()[1], tls, talk), output
 
 
-async def delivered(here: Installation, talk: str) -> dict[str, object]:
+SCANNED = Ruling(Inspection(12.34, (), ""), SpamStatus.NOT_SPAM)
+
+
+async def delivered(here: Installation, talk: str, ruling: Ruling | None = None) -> dict[str, object]:
     """Accept a letter as applications send them, deliver it, and return its item with its keys."""
     raw = RAW.replace(b"Subject: Hello", b"Subject: Your order 2026-118273 is on its way")
     raw = raw.replace(b"one@example.test", b"7f3b0c52-5a2e-4a6e-8b7d-0d6f2f9f7c11@rp.customer.example")
@@ -90,7 +94,8 @@ async def delivered(here: Installation, talk: str) -> dict[str, object]:
     seen, output = evidence(talk)
     details = f"Message for {recipient} accepted by 198.51.100.27:25 ({seen.mx}) (from {SOURCE})"
     took = timedelta(milliseconds=734)
-    assert await settle(claimed, Sent(details, output, seen), took=took, using=here.settling, now=here.clock())
+    sent = Sent(details, output, seen)
+    assert await settle(claimed, sent, took=took, ruling=ruling, using=here.settling, now=here.clock())
     key = message_key(here.server, message.direction, message.id)
     item = await here.records.get(key)
     assert item is not None
@@ -99,11 +104,12 @@ async def delivered(here: Installation, talk: str) -> dict[str, object]:
 
 class TestMessageItem:
     @pytest.mark.parametrize("host", CASES)
-    async def test_a_settled_message_is_one_write_unit(self, host: str) -> None:
+    @pytest.mark.parametrize("ruling", [None, SCANNED], ids=["unscanned", "scanned"])
+    async def test_a_settled_message_is_one_write_unit(self, host: str, ruling: Ruling | None) -> None:
         """Settling is paid by the size of the whole item: over 1 KB it would cost twice."""
         here = await install()
 
-        item = await delivered(here, CASES[host])
+        item = await delivered(here, CASES[host], ruling)
 
         assert write_units(item_bytes(item)) == 1, item_bytes(item)
 

@@ -211,6 +211,24 @@ class TestUpdateServer:
         changed = await update_server("main", ServerChanges(allow_sender=False), records=world.records)
         assert changed.allow_sender is False
 
+    async def test_thresholds_are_kept_exactly(self, world: World) -> None:
+        """Records hold no floats; what was set is what is compared with."""
+        made = await world.server(await world.organization())
+        changes = ServerChanges(spam_threshold=-0.29, spam_failure_threshold=12.35, outbound_spam_threshold=8.1)
+        changed = await update_server("main", changes, records=world.records)
+        assert changed == replace(made, spam_threshold=-0.29, spam_failure_threshold=12.35, outbound_spam_threshold=8.1)
+        changed = await update_server("main", ServerChanges(outbound_spam_threshold="none"), records=world.records)
+        assert changed.outbound_spam_threshold is None
+
+    async def test_thresholds_out_of_range_change_nothing(self, world: World) -> None:
+        """A threshold of 0 for failing would refuse most mail."""
+        made = await world.server(await world.organization())
+        with pytest.raises(InvalidValue):
+            await update_server(
+                "main", ServerChanges(privacy_mode=True, spam_failure_threshold=0.0), records=world.records
+            )
+        assert await find_server("main", records=world.records) == made
+
     async def test_pool_must_be_a_name(self, world: World) -> None:
         """The pool's name becomes a queue's."""
         await world.server(await world.organization())

@@ -92,11 +92,16 @@ CATEGORIES = {
     "7.30": Category.POLICY,
 }
 
-TELLING = frozenset({"1.1", "1.6", "2.2", "3.4", "4.6", "4.7", "7.17", "7.18", "7.20", "7.26", "7.28"})
+TELLING = frozenset({"1.1", "2.2", "3.4", "4.6", "4.7", "7.20", "7.26", "7.28"})
 """Details that no text overrules; others are used loosely by hosts, so their text is asked first."""
 
 ALWAYS_SOFT = frozenset({Category.MAILBOX_FULL, Category.RATE_LIMITED, Category.EXPIRED})
 """Whatever the class says: hosts give 5.2.2 to a mailbox that is empty again tomorrow."""
+
+ABOUT_RECIPIENT = frozenset(
+    {Category.UNKNOWN_USER, Category.MAILBOX_DISABLED, Category.MOVED, Category.DNS, Category.MAILBOX_FULL}
+)
+"""What no host can say of a recipient that it has not heard of."""
 
 PERMANENT_ADDRESS = frozenset({Category.UNKNOWN_USER, Category.MAILBOX_DISABLED, Category.MOVED})
 """Hard bounces of these say that the address itself will never work."""

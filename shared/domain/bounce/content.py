@@ -100,4 +100,8 @@ def _lines(found: Sequence[Leaf], raw: bytes) -> Sequence[str]:
         if leaf.content_type == "text/html":
             text = unescape(_TAG.sub(" ", _BREAK.sub("\n", _IGNORED.sub(" ", text))))
         lines += [line[:MAX_LINE].rstrip().replace("\xa0", " ") for line in text.split("\n")]
+    if not found:
+        # A multipart whose boundary never comes: relays of old threw the boundaries away.
+        body = raw.partition(b"\r\n\r\n")[2][: 4 * MAX_TEXT].decode("utf-8", "replace")
+        lines = [line[:MAX_LINE].rstrip() for line in body[:MAX_TEXT].replace("\r\n", "\n").split("\n")]
     return lines[:MAX_LINES]

@@ -20,8 +20,10 @@ MAX_VALUE = 4000
 
 _BLOCKS = re.compile(r"\n[ \t]*\n")
 _FIELD = re.compile(r"([A-Za-z][A-Za-z0-9-]{0,60})[ \t]*:[ \t]*(.*)")
+_REPLY_LINE = re.compile(r"[245]\d\d[ -]")
 _ACTIONS = (
     ("fail", Action.FAILED),
+    ("expired", Action.FAILED),  # no action of RFC 3464, but SendGrid's
     ("delay", Action.DELAYED),
     ("deliver", Action.DELIVERED),
     ("relay", Action.RELAYED),
@@ -58,7 +60,8 @@ def _blocks(part: bytes) -> Iterator[Mapping[str, str]]:
         fields: dict[str, str] = {}
         name = ""
         for line in block.split("\n"):
-            if line[:1] in (" ", "\t") and name:
+            # Some hosts do not indent the second line of a reply.
+            if name and (line[:1] in (" ", "\t") or (name == "diagnostic-code" and _REPLY_LINE.match(line))):
                 fields[name] = f"{fields[name]} {line.strip()}"[:MAX_VALUE]
             elif match := _FIELD.match(line):
                 name = match[1].lower()

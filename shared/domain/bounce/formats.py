@@ -46,12 +46,15 @@ def _f(
     )
 
 
-_ALONE = r"^[\s*>-]{0,12}<?([^\s@<>]{1,64}@[^\s@<>:;,]{1,253})>?[\s.:;,]{0,4}(?:\(.{0,200}\))?\s*$"
+ALONE = re.compile(r"[\s*>-]{0,12}<?([^\s@<>]{1,64}@[^\s@<>:;,]{1,253}?)>?[\s.:;,]{0,4}\s*\Z")
+"""A line with an address and nothing else."""
+
 _ANGLE = r"<([^\s<>]{1,320})>"
 _ANGLE_FIRST = r"^\s{0,8}<([^\s<>]{1,320})>"
 _FIRST = r"^\s{0,12}([^\s@<>()]{1,64}@[^\s@<>():;,]{1,253})"
 
 FORMATS = (
+    _f("envelope-in-text", r"^\s{0,8}rcpt to:", r"rcpt to:\s{0,3}<?([^\s@<>]{1,64}@[^\s@<>:;,]{1,253})", most_lines=10),
     # --- MTAs of the Unix world
     _f("qmail", r"this is the qmail-send program", _ANGLE_FIRST),
     _f(

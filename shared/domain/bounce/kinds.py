@@ -74,7 +74,7 @@ _GIVEN_UP = re.compile(
 _REPLY_SUBJECT = re.compile(r"\s*(re|aw|wg|fwd?|sv|antw|odp|rif|tr|回复|转发)\s?(\[\d{1,3}\])?\s?[:：]", re.IGNORECASE)
 
 _DAEMON = re.compile(
-    r"mailer[-_. ]?daemon|postmaster|mail[-_. ]?delivery|delivery[-_. ]?(sub)?system|mail(er)?[-_ ]?(system|robot|administrator|service)|"
+    r"mailer[-_. ]?daemon|post[-_ ]?master|mail[-_. ]?delivery|delivery[-_. ]?(sub)?system|mail(er)?[-_ ]?(system|robot|administrator|service)|"
     r"mdaemon|\bmda\b|bounce|undeliver|returned|system administrator|administrator@|\bmta\b|mailadmin|mailsystem|double-bounce|"
     r"maildaemon|no-?reply@.*(mail|bounce)|exim|emailserver|mailgate",
     re.IGNORECASE,
@@ -137,5 +137,6 @@ def has_failure_subject(content: Content) -> bool:
 
 
 def is_from_daemon(content: Content) -> bool:
-    """Whether a mail system signs as the author."""
-    return bool(_DAEMON.search(content.header("from")) or "x-failed-recipients" in content.headers)
+    """Whether a mail system signs as the author; a person's mail names one."""
+    author = content.header("from").strip()
+    return bool(author.endswith("<>") or _DAEMON.search(author) or "x-failed-recipients" in content.headers)

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 from shared.domain.bounce.content import Content
 from shared.domain.bounce.diagnosis import category_in, diagnose, kept
-from shared.domain.bounce.formats import FORMATS, Format
+from shared.domain.bounce.formats import ALONE, FORMATS, Format
 from shared.domain.bounce.kinds import has_failure_subject, is_from_daemon, looks_like_failure
 from shared.domain.bounce.mailboxes import mailbox, mailboxes
+from shared.domain.bounce.originals import head_text
 from shared.domain.bounce.report import Action, BounceType, Category, RecipientReport
 
 MAX_RECIPIENTS = 200
@@ -16,8 +17,13 @@ MAX_REASON_LINES = 14
 GENERIC = "generic"
 MAX_FAILURE_TEXT = 4000
 
+_TO = re.compile(r"^to:\s{0,3}([^\n]{1,400})$", re.IGNORECASE | re.MULTILINE)
 _CONTACTS = ("postmaster@", "abuse@", "support@", "helpdesk@", "hostmaster@", "admin@", "administrator@")
-_MADE_FROM = re.compile(r"\((?:expanded|generated) from:? <?([^\s<>()]{1,320})>?\)", re.IGNORECASE)
+_MADE_FROM = re.compile(r"\((?:ultimately )?(?:expanded|generated) from:? <?([^\s<>()]{1,320})>?\)", re.IGNORECASE)
+_REASON = re.compile(r"\(reason: ([^\n]{1,1000})\)")
+"""Sendmail quotes what the host said there; the transcript below may end in an answer to another command."""
+
+_PERMANENT = re.compile(r"permanent(ly)? (error|failure|fatal)|failed permanently|permanent delivery", re.IGNORECASE)
 _FAILURE = re.compile(
     r"(could ?n[o']t|can ?not|was not|has not been|unable to|failed to) (be )?deliver|undeliverable|delivery (has )?failed|not delivered",
     re.IGNORECASE,
@@ -28,9 +34,10 @@ _HEADER = re.compile(
     r"x-[\w-]{1,40}|sender|precedence|list-[\w-]{1,20}|content-transfer-encoding|authentication-results|delivered-to)\s?:\s?\S",
     re.IGNORECASE,
 )
+_ENVELOPE = re.compile(r"\s{0,8}(mail from|rcpt to)\s?:", re.IGNORECASE)
 _SEPARATOR = re.compile(
     r"^[\s>]{0,4}[-=_*+#~]{2,}.{0,40}(original|below|copy of|returned|unsent|message (header|text|follows|body)|start of|headers?)\b|"
-    r"^(original message follows|message text follows|message headers? follow|included is a copy|a copy of (the|your) (original|message)|"
+    r"^\s{0,8}original message (details|headers?)\s*:?\s*$|^(original message follows|message text follows|message headers? follow|included is a copy|a copy of (the|your) (original|message)|"
     r"your (original )?message (reads|follows)|the (original )?message (follows|header)|old message:|this is a copy of|----+ ?original)",
     re.IGNORECASE,
 )
@@ -71,7 +78,10 @@ def read_notice(content: Content, notice: Notice, action: Action) -> tuple[str, 
         start = next((at for at, line in enumerate(notice.lines) if each.begins.search(line)), None)
         if start is None:
             continue
-        found = [(at, address) for at, address in _found(each, notice.lines, start) if address.lower() not in own]
+        everybody = list(_found(each, notice.lines, start))
+        found = [(at, address) for at, address in everybody if address.lower() not in own]
+        if not found and each.address is not None:
+            found = everybody  # somebody wrote to their own address, and it stands where recipients do
         found = list(_without_contacts(found))
         if found and (looks_like_failure(content) or _says_undelivered(notice)):
             return each.name, _reports(found, notice, each.hint, action)
@@ -79,7 +89,8 @@ def read_notice(content: Content, notice: Notice, action: Action) -> tuple[str, 
 
 
 def _begins_headers(lines: Sequence[str]) -> bool:
-    return sum(1 for line in lines if _HEADER.match(line)) >= 3
+    # An envelope that a notice tells of is no header.
+    return sum(1 for line in lines if _HEADER.match(line)) >= 3 and not any(_ENVELOPE.match(line) for line in lines)
 
 
 def _message_text(lines: Sequence[str]) -> str:
@@ -96,9 +107,12 @@ def _own_addresses(content: Content) -> frozenset[str]:
 
 def _found(each: Format, lines: Sequence[str], start: int) -> Iterator[tuple[int, str]]:
     seen: set[str] = set()
+    only_alone = False  # where the first recipient has its own line, the others have, and what stands in text is none
     for at, line in enumerate(lines[start : start + each.most_lines], start):
         if each.address is None:
-            addresses = mailboxes(line)
+            alone = ALONE.match(line)
+            addresses = [mailbox(alone[1])] if alone else [] if only_alone else mailboxes(line)
+            only_alone = only_alone or bool(alone and not seen)
         else:
             addresses = [_completed(match[1], each.domain) for match in each.address.finditer(line)]
         for address in addresses:
@@ -141,13 +155,16 @@ def _reports(
 ) -> Sequence[RecipientReport]:
     starts = sorted({at for at, _ in found})
     whole = "\n".join(notice.lines)
+    permanent = bool(_PERMANENT.search(whole[:MAX_FAILURE_TEXT]))
     reports: list[RecipientReport] = []
     for at, address in found:
         end = next((start for start in starts if start > at), len(notice.lines))
         words = "\n".join(notice.lines[at : min(end, at + MAX_REASON_LINES)])
-        judged = diagnose(words, hint=hint)
+        reason = _REASON.search(words)
+        judged = diagnose(reason[1] if reason else words, hint=hint)
         if judged.type is BounceType.UNDETERMINED and judged.category is Category.OTHER:
-            judged, words = diagnose(whole, hint=hint), words if words.strip() else whole
+            judged = diagnose(whole, hint=hint, permanent=permanent)
+            words = words if words.strip() else whole
         # Sendmail and Exim name the address that the sender used behind the one that failed.
         made_from = _MADE_FROM.search(words)
         used = mailbox(made_from[1]) if made_from else ""
@@ -174,13 +191,14 @@ def _generic(content: Content, notice: Notice, own: frozenset[str], action: Acti
         for address in mailboxes(line):
             if address.lower() not in own:
                 found.setdefault(address, at)
-    if not found and notice.returned:
+    returned = notice.returned or next((head_text(each) for each in content.returned), "")
+    if not found and returned:
         # The notice names nobody: then whoever the returned message was for, if that is one address.
-        to = re.search(r"^to:\s{0,3}(.{1,400})$", notice.returned, re.IGNORECASE | re.MULTILINE)
+        to = _TO.search(returned)
         addresses = mailboxes(to[1]) if to else []
-        found = {addresses[0]: 0} if len(addresses) == 1 else {}
+        found = {addresses[0]: 0} if len(addresses) == 1 and addresses[0].lower() not in own else {}
     # Of several addresses, those count that the returned message was for.
-    for_these = {address: at for address, at in found.items() if address.lower() in notice.returned.lower()}
+    for_these = {address: at for address, at in found.items() if address.lower() in returned.lower()}
     places = _without_contacts([(at, address) for address, at in (for_these or found).items()])
     reports = _reports(places[:MAX_RECIPIENTS], notice, None, action)
     if is_from_daemon(content):

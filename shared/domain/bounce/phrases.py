@@ -10,6 +10,14 @@ from shared.domain.bounce.report import Category
 
 _GROUPS: tuple[tuple[Category, tuple[str, ...]], ...] = (
     (
+        # The mailbox has too many, not the connection.
+        Category.MAILBOX_FULL,
+        (
+            r"(user|mail ?box|account|recipient)\b.{0,20}\bhas too many (messages|mails)|zu ?viele mails|"
+            r"number of messages in .{0,30}mail ?box",
+        ),
+    ),
+    (
         Category.RATE_LIMITED,
         (
             r"receiving mail (at a rate|too quickly)",
@@ -18,7 +26,7 @@ _GROUPS: tuple[tuple[Category, tuple[str, ...]], ...] = (
             r"exceeded .{0,40}(rate|hourly|daily|per hour|sending|connection)",
             r"(temporarily|message) (deferred|throttled)",
             r"sending .{0,20}too (fast|many)",
-            r"unusual rate",
+            r"unusual rate|frequency limit",
             r"\bTSS?0\d\b",
             r"max(imum)? (number of )?(connections|recipients)",
         ),
@@ -38,6 +46,9 @@ _GROUPS: tuple[tuple[Category, tuple[str, ...]], ...] = (
             r"quota violation",
             r"no space left",
             r"storage .{0,20}(exceeded|full|limit)",
+            r"(not|n't) have enough (disk )?(space|room)|space (is )?not enough",
+            r"mail ?folder is full|bo[iî]te .{0,30}satur[ée]e|caixa .{0,30}cheia|casella .{0,30}piena|postvak .{0,30}vol\b|"
+            r"skrzynk.{0,30}(pełna|przepełnion)|ящик .{0,30}заполнен|一杯|いっぱい|已满|已滿",
             r"bo[iî]te .{0,30}pleine",
             r"buz[oó]n .{0,30}lleno",
             r"казва пълна|ящик .{0,20}переполнен",
@@ -46,9 +57,9 @@ _GROUPS: tuple[tuple[Category, tuple[str, ...]], ...] = (
     (
         Category.TOO_LARGE,
         (
-            r"(message|mail|e-?mail|size|content|attachment).{0,50}(too (big|large)|exceed.{0,40}(size|limit|max))",
+            r"(message|mail|e-?mail|size|content|attachment).{0,50}(too (big|large)|exceed.{0,40}(size|limit|max(imum)? (allowed|permitted|message|mail)))",
             r"(exceed|over|larger|greater).{0,40}(max(imum)?|fixed|allowed|permitted|message|size) .{0,20}(size|limit)",
-            r"message size",
+            r"(mail|message) size|\bsize limit|class=size",
             r"552 .{0,30}size",
         ),
     ),
@@ -78,8 +89,8 @@ _GROUPS: tuple[tuple[Category, tuple[str, ...]], ...] = (
         (
             r"rela(y|ying) .{0,30}(denied|not (allowed|permitted|authorized)|prohibited|refused|access)",
             r"(not allowed|unable|not permitted|cannot|don't|not authorized|prohibited) to relay",
-            r"no relay|relay not|we do not relay|not a gateway",
-            r"authentication (is )?required",
+            r"\bas a relay\b|no relay|relay not|we do not relay|not a gateway",
+            r"authentication (is )?required|without authentication",
             r"rcpthosts",
             r"must (authenticate|be authenticated)",
         ),
@@ -105,12 +116,22 @@ _GROUPS: tuple[tuple[Category, tuple[str, ...]], ...] = (
         ),
     ),
     (
+        # What is wrong with the sender says nothing of the recipient.
+        Category.POLICY,
+        (
+            r"(unroute?able|invalid|bad|unknown|illegal|undeliverable|unresolvable|forged) (sender|return[- ]path|envelope sender)",
+            r"\bsender('s)?( e-?mail)?( address| domain)? (is |was )?(rejected|refused|denied|invalid|unknown|verif|not "
+            r"(allowed|accepted|valid|verified|exist))",
+            r"\bptr record|reverse dns|domain of sender|not accepting (mail|messages|e-?mail) (with|from)",
+        ),
+    ),
+    (
         Category.MAILBOX_DISABLED,
         (
             r"(mail ?box|account|user|address|recipient|e-?mail)\b.{0,50}\b(disabled|inactive|suspended|deactivated|"
             r"locked|expired|not active|closed|cancel+ed|blocked|frozen|dormant|discontinued|terminated)",
             r"(disabled|inactive|suspended|deactivated|not active|expired) .{0,30}(mail ?box|account|user|recipient)",
-            r"not (currently )?accepting (mail|messages|e-?mail)",
+            r"not (currently )?accepting (mail|messages|e-?mail)(?! (?:with|from))",
             r"has been (disabled|suspended|deactivated|terminated|discontinued|locked)",
             r"no longer (in use|active|accepts|available|valid|works|with|on server|employed|monitored)",
         ),
@@ -130,7 +151,7 @@ _GROUPS: tuple[tuple[Category, tuple[str, ...]], ...] = (
         (
             r"name (service|server) error|(host|domain) (or domain )?(name )?(was )?(not found|unknown|lookup fail)|(unknown|no such) (mail )?(host|domain)",
             r"nxdomain|null mx|(no|find an?|any) (a or |a/)?mx (record|host)|domain .{0,40}(does not|doesn'?t) (exist|resolve|accept)|invalid (host|domain)",
-            r"illegal host/domain|all relevant mx records|unrouteable mail domain|couldn't find any host",
+            r"name or service not known|no address associated with hostname|illegal host/domain|all relevant mx records|unrouteable mail domain|couldn't find any host",
         ),
     ),
     (
@@ -143,7 +164,7 @@ _GROUPS: tuple[tuple[Category, tuple[str, ...]], ...] = (
             r"not present|not registered|doesn't have|no such|not match|unrouteable|n'existe|no existe|existiert nicht)",
             r"(unknown|invalid|no such|bad|incorrect|unrecogni[sz]ed|nonexistent|non-existent|undeliverable|illegal|"
             r"unroute?able|not a valid|no valid|unregistered|wrong|incorrectly addressed|no) "
-            r"(local |destination |e-?mail |internet |final |delivery |local-part |virtual |hosted |to |recipient )?"
+            r"(local |destination |e-?mail |internet |final |delivery |local-part |virtual |hosted |to |recipient ){0,2}"
             r"(user|recipient|mail ?box|address|account|addressee|alias|userid|usernames?|name|person|login)",
             r"(no|not a) (such )?(mail ?box|user|account|person|recipient|one) (here|by that name|at|named|with|on)",
             r"sorry, no mailbox here",
@@ -153,7 +174,8 @@ _GROUPS: tuple[tuple[Category, tuple[str, ...]], ...] = (
             r"not (our|a) (customer|user|valid recipient)",
             r"(is|are|was) not (listed|known|found|our|a known|a valid|recogni[sz]ed)",
             r"no existe|n'existe pas|n'existe|inconnu|existiert nicht|unbekannt|desconocido|non esiste|onbekend|"
-            r"не существует|не найден|存在し|見つかり|不存在",
+            r"не существует|не найден|存在し|見つかり|リストにありません|不存在",
+            r"bad recipient|not unique\. several matches|not a valid user",
             r"recipients? (address )?rejected",
             r"access denied.{0,40}\bAS\(|recipient address rejected: access denied",
             r"mailbox unavailable",
@@ -193,7 +215,7 @@ _GROUPS: tuple[tuple[Category, tuple[str, ...]], ...] = (
             r"(network|host|server|destination) .{0,20}(is )?(unreachable|not respond|down|not reachable|unavailable)",
             r"(unable|couldn'?t|could not|cannot|can'?t|failed|fails) to (connect|reach|contact|establish|communicate)",
             r"timed? ?out|no route to host|not respond",
-            r"lost connection|no answer from host|bad connection|operation timed",
+            r"(did not|didn'?t) accept our requests? to connect|(socket|connect) error|lost connection|no answer from host|bad connection|operation timed",
             r"couldn't establish",
         ),
     ),
@@ -203,7 +225,7 @@ _GROUPS: tuple[tuple[Category, tuple[str, ...]], ...] = (
             r"(has|have|had) (been )?(in the queue|undeliverable|undelivered|expired)",
             r"(queue|message|mail|delivery|retry) (time|timeout|lifetime|expir|timed out)",
             r"(giving|given|gave|give) up",
-            r"expired|time ?limit|too long|(number of|maximum) (retries|delivery attempts)",
+            r"failing for a long time|expired|time ?limit|too long|(number of|maximum) (retries|delivery attempts)",
             r"could not be delivered (for|within|in|after) (more than |the last )?\d",
             r"been in the queue too long",
             r"retry timeout",

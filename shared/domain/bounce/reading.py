@@ -50,6 +50,10 @@ def _read_other(content: Content, notice: Notice, originals: Originals) -> Readi
         if answer is not None or is_reply(content):
             return Reading(answer or Kind.OTHER)
     delayed = is_delay(content.header("subject"), notice.lines)
+    text = "\n".join(notice.lines)
+    if _is_surely_a_notice(content) and (written := read_statuses([text.encode("utf-8", "replace")], text)):
+        # Gateways turn reports into text; the fields are the same.
+        return Reading(_kind_of(written), written, originals, "rfc3464-text")
     name, recipients = read_notice(content, notice, Action.DELAYED if delayed else Action.FAILED)
     if not recipients:
         # What such a mail quotes is no sign of anything: people quote headers.
@@ -76,4 +80,4 @@ def _kind_of(recipients: Sequence[RecipientReport]) -> Kind:
 
 def _originals(content: Content, notice: Notice) -> Originals:
     inline = notice.returned.replace("\n", "\r\n").encode("utf-8", "replace")
-    return read_originals([*content.returned, *([inline] if inline else [])])
+    return read_originals([*content.returned, *([inline] if inline else [])], content.statuses)

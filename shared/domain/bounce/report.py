@@ -110,7 +110,7 @@ class Originals:
     """Postal's ``X-Postal-MsgID``."""
 
     report_tokens: Sequence[str] = ()
-    """Our signed return-path tokens, from ``X-Edgepost-Report`` and ``Return-Path``."""
+    """Our signed return-path tokens, from ``X-Edgepost-Report``, ``Return-Path`` and ``Original-Envelope-Id``."""
 
 
 @dataclass(frozen=True, slots=True)
