@@ -60,6 +60,7 @@ Timeout = Annotated[
 ModeWord = Annotated[str, typer.Option("--mode", help="Accept, Hold, Bounce or Reject, in place of endpoints.")]
 SpamWord = Annotated[str, typer.Option("--spam-mode", help="What becomes of spam: Mark (usual), Quarantine or Fail.")]
 
+SIGNED = "What HTTP endpoints get is signed with the route's secret; `edgepost route rotate-secret` shows a new one."
 KEEP_IT = "Keep the secret now: it is shown this once."
 
 
@@ -183,7 +184,8 @@ def update(
             records=stores.records,
             keyring=stores.keyring,
         )
-        return _answer(route_document(changed, tools.settings, stores.keyring))
+        document = route_document(changed, tools.settings, stores.keyring)
+        return _answer(document, said=SIGNED if http else "")
 
     run(work, as_json=as_json)
 

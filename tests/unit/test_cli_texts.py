@@ -2,12 +2,15 @@
 
 import json
 import shlex
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from email import message_from_bytes
 from typing import Any
 
 import pytest
+import typer
 
+from cli.main import app
 from cli.moments import moment
 from cli.printing import Answer, print_answer, print_error
 from cli.route_documents import route_for_people
@@ -189,3 +192,33 @@ class TestPiped:
         print_answer(Answer({"rows": [row]}), as_json=False)
 
         assert any(all(value in line for value in row.values()) for line in capsys.readouterr().out.splitlines())
+
+
+def commands_of(group: Any, above: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every command with its whole name."""
+    for name, each in group.commands.items():
+        whole = f"{above} {name}".strip()
+        if hasattr(each, "commands"):
+            yield from commands_of(each, whole)
+        else:
+            yield whole, each
+
+
+ALL = dict(commands_of(typer.main.get_group(app)))
+RUNNING = {"serve", "node"}
+"""They run until they are told to stop, and print lines for people."""
+
+
+class TestCommands:
+    @pytest.mark.parametrize("name", sorted(ALL))
+    def test_each_explains_itself(self, name: str) -> None:
+        """Whoever does not know it has nothing else to ask."""
+        command = ALL[name]
+
+        assert command.help
+        assert [each.name for each in command.params if not getattr(each, "help", None)] == []
+
+    @pytest.mark.parametrize("name", sorted(ALL.keys() - RUNNING))
+    def test_each_can_be_read_by_a_program(self, name: str) -> None:
+        """A command without it is found out by whoever has written the script around it."""
+        assert any("--json" in each.opts for each in ALL[name].params)
