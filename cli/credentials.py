@@ -21,7 +21,7 @@ CredentialNumber = Annotated[int, typer.Argument(help="Id of the credential.", m
 def create(
     *,
     server: InServer,
-    kind: Annotated[CredentialType, typer.Option("--type", help="Which door it opens.")],
+    kind: Annotated[CredentialType, typer.Option("--type", case_sensitive=False, help="Which door it opens.")],
     name: Annotated[str, typer.Option("--name", help="A name for people.", metavar="NAME")] = "",
     hold: Annotated[bool, typer.Option("--hold", help="Hold everything that comes in with it.")] = False,
     network: Annotated[

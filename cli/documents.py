@@ -8,10 +8,11 @@ from shared.domain.credentials import use_of
 from shared.domain.dns_check import DNSCheck, Finding, Record
 from shared.domain.dns_records import records_to_publish
 from shared.domain.message import Delivery, Message
-from shared.domain.routes import AddressTarget, HTTPTarget, Route, SMTPTarget, Target
+from shared.domain.reports.sums import By
 from shared.domain.suppression import Suppression
 from shared.domain.tenancy import Credential, Domain, Organization, Server
 from shared.domain.tracking import TrackDomain
+from shared.flow.read_reports import Summary
 from shared.flow.track_domains import track_records
 from shared.settings import Settings
 
@@ -100,6 +101,9 @@ def track_domain_document(domain: TrackDomain, settings: Settings) -> dict[str, 
         "sending_domain": domain.sending_domain or None,
         "verified_at": _at(domain.verified_at),
         "trusted": domain.trusted,
+        "dns_status": domain.check.status.value if domain.check else None,
+        "dns_error": domain.check.error or None if domain.check else None,
+        "checked_at": _at(domain.check.at if domain.check else None),
         "opens": domain.opens,
         "clicks": domain.clicks,
         "excluded": list(domain.excluded),
@@ -212,23 +216,15 @@ def suppression_document(entry: Suppression) -> dict[str, Any]:
     }
 
 
-def route_document(route: Route, settings: Settings) -> dict[str, Any]:
-    """Return a route with the address at the route domain that leads to it too."""
+def report_document(found: Summary, by: By) -> dict[str, Any]:
+    """Return what was reported of a domain."""
     return {
-        "route": route.address,
-        "mode": route.mode.value,
-        "spam_mode": route.spam_mode.value,
-        "forward_address": f"{route.token}@{settings.route_domain}",
-        "endpoints": [_endpoint(each) for each in route.targets],
-        "created_at": _at(route.created_at),
+        "domain": found.domain,
+        "kind": found.kind.value,
+        "since": found.since.isoformat(),
+        "until": found.until.isoformat(),
+        "reports": found.reports,
+        "total": dict(found.total),
+        "complete": found.complete,
+        "rows": [{by.value: name, **counts} for name, counts in found.rows],
     }
-
-
-def _endpoint(target: Target) -> str:
-    match target:
-        case HTTPTarget(url):
-            return url
-        case SMTPTarget(host, port, _):
-            return f"smtp://[{host}]:{port}" if ":" in host else f"smtp://{host}:{port}"
-        case AddressTarget(address):
-            return address

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.options import AsJSON, InOrganization, InServer, Yes, typer_of
+from cli.owners import owner_or_none
 from cli.printing import Answer
 from cli.running import run, typed_name
 
@@ -40,7 +41,9 @@ def add(
     trusted: Annotated[
         bool, typer.Option("--trusted", help="Send from it without looking at the DNS; a word of the admin.")
     ] = False,
-    dkim: Annotated[DKIMChoice | None, typer.Option(help="Keys to make; the settings say if not given.")] = None,
+    dkim: Annotated[
+        DKIMChoice | None, typer.Option(case_sensitive=False, help="Keys to make; the settings say if not given.")
+    ] = None,
     as_json: AsJSON = False,
 ) -> None:
     """Add a domain to a server, or to an organization for all its servers; prints what to publish."""
@@ -92,7 +95,7 @@ def show(name: DomainName, server: InServer = "", organization: InOrganization =
         from cli.documents import domain_document
         from shared.flow.domains import find_domain
 
-        owner = await _owner_or_none(server, organization, tools)
+        owner = await owner_or_none(server, organization, tools)
         found = await find_domain(name, owner=owner, records=tools.stores.records)
         document = domain_document(found, tools.settings)
         return Answer(document, instead=_for_people(document, verified=found.verified_at is not None))
@@ -110,7 +113,7 @@ def verify(name: DomainName, server: InServer = "", organization: InOrganization
         from shared.flow.plan_check import check_wait
         from shared.flow.verify_domain import verify_domain
 
-        owner = await _owner_or_none(server, organization, tools)
+        owner = await owner_or_none(server, organization, tools)
         records = tools.stores.records
         domain = await find_domain(name, owner=owner, records=records)
         found = await verify_domain(
@@ -144,7 +147,7 @@ def check(name: DomainName, server: InServer = "", organization: InOrganization 
         from shared.flow.check_domain import Checking, check_domain
         from shared.flow.domains import find_domain
 
-        owner = await _owner_or_none(server, organization, tools)
+        owner = await owner_or_none(server, organization, tools)
         domain = await find_domain(name, owner=owner, records=tools.stores.records)
         using = Checking(tools.stores.records, tools.stores.events, tools.settings)
         checked = await check_domain(domain, resolver=tools.resolver(), using=using, now=tools.now())
@@ -172,7 +175,7 @@ def delete(
     async def work(tools: "Tools") -> Answer:
         from shared.flow.domains import delete_domain, find_domain
 
-        owner = await _owner_or_none(server, organization, tools)
+        owner = await owner_or_none(server, organization, tools)
         records = tools.stores.records
         domain = await find_domain(name, owner=owner, records=records)
         typed = typed_name(domain.name, yes=yes, as_json=as_json)
@@ -229,21 +232,7 @@ def _algorithms(choice: DKIMChoice | None, settings: "Settings") -> "Sequence[DK
 async def _owner(server: str, organization: str, tools: "Tools") -> "Owner":
     from shared.domain.errors import InvalidValue
 
-    owner = await _owner_or_none(server, organization, tools)
+    owner = await owner_or_none(server, organization, tools)
     if owner is None:
         raise InvalidValue("say whose domain: --server PERMALINK or --organization PERMALINK")
     return owner
-
-
-async def _owner_or_none(server: str, organization: str, tools: "Tools") -> "Owner | None":
-    from shared.domain.errors import InvalidValue
-    from shared.flow.organizations import find_organization
-    from shared.flow.servers import find_server
-
-    if server and organization:
-        raise InvalidValue("a domain belongs to a server or to an organization: give one of the two")
-    if server:
-        return await find_server(server, records=tools.stores.records)
-    if organization:
-        return await find_organization(organization, records=tools.stores.records)
-    return None

@@ -22,7 +22,14 @@ def health(settings: "Settings") -> str:
             text: str = reply.read(100).decode("ascii", "replace").strip()
             return "OK" if text.startswith("OK") else f"unexpected answer from {url}"
     except (URLError, OSError, ValueError) as exc:
-        return f"no healthy server at {url}: {getattr(exc, 'reason', exc)}"
+        return f"no healthy server at {url}: {_why(exc)}"
+
+
+def _why(exc: Exception) -> str:
+    reason = getattr(exc, "reason", exc)
+    if isinstance(reason, ConnectionRefusedError):
+        return "nothing listens there; `edgepost serve` starts it"
+    return str(reason)
 
 
 def _http_port(settings: "Settings") -> int:

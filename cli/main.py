@@ -13,6 +13,7 @@ from cli import (
     domains,
     messages,
     organizations,
+    reports,
     routes,
     servers,
     suppressions,
@@ -42,6 +43,7 @@ app.add_typer(credentials.commands, name="credential")
 app.add_typer(messages.commands, name="message")
 app.add_typer(suppressions.commands, name="suppression")
 app.add_typer(routes.commands, name="route")
+app.add_typer(reports.commands, name="report")
 app.add_typer(webhooks.commands, name="webhook")
 
 

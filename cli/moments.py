@@ -8,7 +8,7 @@ from shared.setting_values import UNITS
 
 
 def moment(text: str, now: datetime) -> datetime:
-    """Return the moment that ``90m``, ``24h``, ``3d`` or an RFC 3339 time names.
+    """Return the moment that ``90m``, ``24h``, ``3d``, an RFC 3339 time or a date names; a date begins at midnight UTC.
 
     Raises:
         InvalidValue: none of these, or a time without its zone.
@@ -16,9 +16,13 @@ def moment(text: str, now: datetime) -> datetime:
     if found := re.fullmatch(r"([0-9]{1,6})([smhd])", text.strip()):
         return now - int(found[1]) * UNITS[found[2]]
     try:
+        if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text.strip()):
+            return datetime.fromisoformat(text.strip()).replace(tzinfo=UTC)
         exact = datetime.fromisoformat(text.strip())
     except ValueError as exc:
-        raise InvalidValue("a moment is so long ago (90m, 24h, 3d) or a time such as 2026-03-01T12:00:00Z") from exc
+        raise InvalidValue(
+            "a moment is so long ago (90m, 24h, 3d), a date, or a time such as 2026-03-01T12:00:00Z"
+        ) from exc
     if exact.tzinfo is None:
         raise InvalidValue("a time must say its zone, such as 2026-03-01T12:00:00Z")
     return exact.astimezone(UTC)

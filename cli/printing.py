@@ -1,10 +1,14 @@
 """Answers on the terminal: a JSON document for programs, lines and tables for people."""
 
 import json
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+WIDE = 10_000
+"""Columns of a table that no terminal shows."""
 
 Document = Mapping[str, Any]
 """What ``--json`` prints: texts, numbers, yes and no, null, and lists and mappings of these."""
@@ -84,7 +88,9 @@ def _print_table(name: str, found: Sequence[Document]) -> None:
         table.add_column(_title(column), overflow="fold", no_wrap=isinstance(found[0][column], int))
     for row in found:
         table.add_row(*(Text(_printable(_cell(row[column]))) for column in columns))
-    Console(soft_wrap=False).print(table)
+    # Into a pipe or a file each row is one line, so that grep and the like find whole things.
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDE
+    Console(soft_wrap=False, width=width).print(table)
 
 
 def _is_table(value: object) -> bool:

@@ -8,9 +8,16 @@ import typer
 from cli.options import AsJSON, InServer, typer_of
 from cli.printing import Answer
 from cli.running import run
+from shared.domain.job import TLSMode
+from shared.domain.routes import TIMEOUTS_S, Encoding, PayloadFormat, RouteMode, SpamMode
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from cli.printing import Document
     from cli.wiring import Tools
+    from shared.domain.route_changes import TargetOptions
+    from shared.domain.routes import Route, Target
 
 Word = TypeVar("Word", bound=StrEnum)
 
@@ -19,6 +26,42 @@ commands = typer_of("Routes: where mail to an address of a domain goes. docs/rou
 Address = Annotated[
     str, typer.Argument(help="NAME@DOMAIN; * for all other names; or __returnpath__.", metavar="NAME@DOMAIN")
 ]
+HTTP = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--http", help="URL that gets the mail, also https://user:password@host/; may be repeated.", metavar="URL"
+    ),
+]
+SMTP = Annotated[
+    list[str] | None, typer.Option("--smtp", help="Host that gets the mail; may be repeated.", metavar="HOST:PORT")
+]
+Forward = Annotated[
+    list[str] | None, typer.Option("--address", help="Address that gets the mail; may be repeated.", metavar="ADDR")
+]
+TLS = Annotated[
+    str, typer.Option(help="For --smtp: starttls (must; usual), opportunistic, tls (from the first byte) or none.")
+]
+EncodingWord = Annotated[str, typer.Option("--encoding", help="For --http: BodyAsJSON (usual) or FormData.")]
+FormatWord = Annotated[str, typer.Option("--format", help="For --http: Hash (usual) or RawMessage.")]
+Attachments = Annotated[
+    bool | None,
+    typer.Option("--attachments/--no-attachments", help="For --http: whether a hash has the files; yes if not given."),
+]
+StripReplies = Annotated[
+    bool | None,
+    typer.Option("--strip-replies/--keep-replies", help="For --http: give what a reply quotes apart; no if not given."),
+]
+Timeout = Annotated[
+    int | None,
+    typer.Option(
+        "--timeout", help="For --http: seconds to answer in; 30 if not given.", min=TIMEOUTS_S[0], max=TIMEOUTS_S[-1]
+    ),
+]
+ModeWord = Annotated[str, typer.Option("--mode", help="Accept, Hold, Bounce or Reject, in place of endpoints.")]
+SpamWord = Annotated[str, typer.Option("--spam-mode", help="What becomes of spam: Mark (usual), Quarantine or Fail.")]
+
+SIGNED = "What HTTP endpoints get is signed with the route's secret; `edgepost route rotate-secret` shows a new one."
+KEEP_IT = "Keep the secret now: it is shown this once."
 
 
 @commands.command()
@@ -26,88 +69,48 @@ def create(
     address: Address,
     *,
     server: InServer,
-    http: Annotated[list[str] | None, typer.Option("--http", help="URL that gets the mail.", metavar="URL")] = None,
-    smtp: Annotated[
-        list[str] | None, typer.Option("--smtp", help="Host that gets the mail.", metavar="HOST:PORT")
-    ] = None,
-    forward: Annotated[
-        list[str] | None, typer.Option("--address", help="Address that gets the mail.", metavar="ADDR")
-    ] = None,
-    tls: Annotated[
-        str, typer.Option(help="For --smtp: starttls (must), opportunistic, tls (from the first byte) or none.")
-    ] = "starttls",
-    encoding: Annotated[str, typer.Option(help="For --http: BodyAsJSON or FormData.")] = "BodyAsJSON",
-    payload: Annotated[str, typer.Option("--format", help="For --http: Hash or RawMessage.")] = "Hash",
-    attachments: Annotated[
-        bool, typer.Option("--attachments/--no-attachments", help="For --http: whether a hash has the files.")
-    ] = True,
-    strip_replies: Annotated[
-        bool, typer.Option("--strip-replies", help="For --http: give what a reply quotes apart.")
-    ] = False,
-    mode: Annotated[str, typer.Option(help="Accept, Hold, Bounce or Reject, in place of endpoints.")] = "",
-    spam_mode: Annotated[str, typer.Option(help="Mark, Quarantine or Fail.")] = "Mark",
+    http: HTTP = None,
+    smtp: SMTP = None,
+    forward: Forward = None,
+    tls: TLS = "",
+    encoding: EncodingWord = "",
+    payload: FormatWord = "",
+    attachments: Attachments = None,
+    strip_replies: StripReplies = None,
+    timeout: Timeout = None,
+    mode: ModeWord = "",
+    spam_mode: SpamWord = "",
     as_json: AsJSON = False,
 ) -> None:
-    """Make a route at a verified domain of the server."""
+    """Make a route at a verified domain of the server, and print the secret that signs what HTTP endpoints get."""
 
     async def work(tools: "Tools") -> Answer:
-        from cli.documents import route_document
-        from shared.domain.job import TLSMode
-        from shared.domain.routes import (
-            Encoding,
-            HTTPTarget,
-            PayloadFormat,
-            RouteMode,
-            SpamMode,
-            address_target,
-            smtp_target,
-        )
-        from shared.flow.routes import NewRoute, create_route, issue_secret
+        from cli.route_documents import route_document
+        from shared.flow.routes import NewRoute, create_route
         from shared.flow.servers import find_server
 
-        words = _one_of(Encoding, encoding), _one_of(PayloadFormat, payload)
-        wanted = NewRoute(
-            address=address,
-            mode=_one_of(RouteMode, mode or RouteMode.ENDPOINT.value),
-            spam_mode=_one_of(SpamMode, spam_mode),
-            targets=[
-                *(HTTPTarget(url, *words, attachments=attachments, strip_replies=strip_replies) for url in http or ()),
-                *(smtp_target(host, _one_of(TLSMode, tls)) for host in smtp or ()),
-                *map(address_target, forward or ()),
-            ],
-        )
+        options = _options(encoding, payload, tls, attachments=attachments, replies=strip_replies, timeout=timeout)
+        targets = _targets(http, smtp, forward)
+        options.check(targets)
+        stores = tools.stores
         made = await create_route(
-            wanted,
-            server=await find_server(server, records=tools.stores.records),
+            NewRoute(
+                address=address,
+                mode=_one_of(RouteMode, mode) or RouteMode.ENDPOINT,
+                spam_mode=_one_of(SpamMode, spam_mode) or SpamMode.MARK,
+                targets=[options.of(each) for each in targets],
+            ),
+            server=await find_server(server, records=stores.records),
             allowed=tools.settings.allow_networks.http,
-            records=tools.stores.records,
+            records=stores.records,
+            keyring=stores.keyring,
             rng=tools.rng,
             now=tools.now(),
         )
-        document = route_document(made, tools.settings)
-        if http:
-            stores = tools.stores
-            secret = await issue_secret(made, records=stores.records, keyring=stores.keyring, rng=tools.rng)
-            document |= {"secret": secret}
-        return Answer(document)
-
-    run(work, as_json=as_json)
-
-
-@commands.command("rotate-secret")
-def rotate_secret(address: Address, server: InServer, as_json: AsJSON = False) -> None:
-    """Draw another secret for what HTTP endpoints get; it counts at once."""
-
-    async def work(tools: "Tools") -> Answer:
-        from shared.flow.routes import find_route, issue_secret
-        from shared.flow.servers import find_server
-
-        stores = tools.stores
-        route = await find_route(
-            address, server=await find_server(server, records=stores.records), records=stores.records
-        )
-        secret = await issue_secret(route, records=stores.records, keyring=stores.keyring, rng=tools.rng)
-        return Answer({"route": route.address, "secret": secret})
+        document = route_document(made.route, tools.settings, stores.keyring)
+        if not http:
+            return _answer(document)
+        return _answer(document | {"secret": made.secret}, said=KEEP_IT)
 
     run(work, as_json=as_json)
 
@@ -117,56 +120,178 @@ def list_all(server: InServer, as_json: AsJSON = False) -> None:
     """List the routes of a server."""
 
     async def work(tools: "Tools") -> Answer:
-        from cli.documents import route_document
+        from cli.route_documents import route_row
         from shared.flow.routes import list_routes
         from shared.flow.servers import find_server
         from shared.store.paging import every
 
         owner = await find_server(server, records=tools.stores.records)
         found = every(lambda cursor: list_routes(owner, records=tools.stores.records, cursor=cursor))
-        return Answer({"routes": [route_document(each, tools.settings) async for each in found]})
+        return Answer({"routes": [route_row(each, tools.settings) async for each in found]})
 
     run(work, as_json=as_json)
 
 
 @commands.command()
 def show(address: Address, server: InServer, as_json: AsJSON = False) -> None:
-    """Show a route."""
+    """Show a route with the options of its endpoints, without its secret."""
 
     async def work(tools: "Tools") -> Answer:
-        from cli.documents import route_document
-        from shared.flow.routes import find_route
-        from shared.flow.servers import find_server
+        from cli.route_documents import route_document
 
-        owner = await find_server(server, records=tools.stores.records)
-        return Answer(
-            route_document(await find_route(address, server=owner, records=tools.stores.records), tools.settings)
+        return _answer(route_document(await _route(address, server, tools), tools.settings, tools.stores.keyring))
+
+    run(work, as_json=as_json)
+
+
+@commands.command()
+def update(
+    address: Address,
+    *,
+    server: InServer,
+    http: HTTP = None,
+    smtp: SMTP = None,
+    forward: Forward = None,
+    tls: TLS = "",
+    encoding: EncodingWord = "",
+    payload: FormatWord = "",
+    attachments: Attachments = None,
+    strip_replies: StripReplies = None,
+    timeout: Timeout = None,
+    mode: ModeWord = "",
+    spam_mode: SpamWord = "",
+    as_json: AsJSON = False,
+) -> None:
+    """Change what is given: endpoints take the place of all there are, options count for all endpoints."""
+
+    async def work(tools: "Tools") -> Answer:
+        from cli.route_documents import route_document
+        from shared.domain.route_changes import RouteChanges
+        from shared.flow.routes import update_route
+
+        stores = tools.stores
+        changed = await update_route(
+            await _route(address, server, tools),
+            RouteChanges(
+                mode=_one_of(RouteMode, mode),
+                spam_mode=_one_of(SpamMode, spam_mode),
+                targets=_targets(http, smtp, forward) or None,
+                options=_options(
+                    encoding, payload, tls, attachments=attachments, replies=strip_replies, timeout=timeout
+                ),
+            ),
+            allowed=tools.settings.allow_networks.http,
+            records=stores.records,
+            keyring=stores.keyring,
         )
+        document = route_document(changed, tools.settings, stores.keyring)
+        return _answer(document, said=SIGNED if http else "")
+
+    run(work, as_json=as_json)
+
+
+@commands.command("rotate-secret")
+def rotate_secret(
+    address: Address,
+    server: InServer,
+    keep_hours: Annotated[
+        int, typer.Option("--keep-hours", help="How long the secret before it signs too.", min=0, max=720)
+    ] = 24,
+    as_json: AsJSON = False,
+) -> None:
+    """Give it a new secret for what HTTP endpoints get; for a while both sign."""
+
+    async def work(tools: "Tools") -> Answer:
+        from datetime import timedelta
+
+        from shared.flow.routes import rotate_route_secret
+
+        made = await rotate_route_secret(
+            await _route(address, server, tools),
+            keep=timedelta(hours=keep_hours),
+            records=tools.stores.records,
+            keyring=tools.stores.keyring,
+            rng=tools.rng,
+            now=tools.now(),
+        )
+        return Answer({"route": made.route.address, "secret": made.secret}, said=KEEP_IT)
+
+    run(work, as_json=as_json)
+
+
+@commands.command("test")
+def send_test(address: Address, server: InServer, as_json: AsJSON = False) -> None:
+    """Send a made-up mail to the HTTP endpoints now, once, and show the answers."""
+
+    async def work(tools: "Tools") -> Answer:
+        from cli.route_documents import tried_document
+        from shared.flow.route_trial import try_route
+
+        route = await _route(address, server, tools)
+        async with tools.inbound_requests() as requests:
+            tried = await try_route(route, requests=requests, rng=tools.rng, now=tools.now())
+        shown = [tried_document(each) for each in tried]
+        return Answer({"endpoints": shown}, failed=not all(each["delivered"] for each in shown))
 
     run(work, as_json=as_json)
 
 
 @commands.command()
 def delete(address: Address, server: InServer, as_json: AsJSON = False) -> None:
-    """Delete a route."""
+    """Delete a route; mail to it is refused from then on, and what waits for its endpoints fails."""
 
     async def work(tools: "Tools") -> Answer:
-        from shared.flow.routes import delete_route, find_route
-        from shared.flow.servers import find_server
+        from shared.flow.routes import delete_route
 
-        records = tools.stores.records
-        owner = await find_server(server, records=records)
-        route = await find_route(address, server=owner, records=records)
-        await delete_route(route, records=records)
+        route = await _route(address, server, tools)
+        await delete_route(route, records=tools.stores.records)
         return Answer({"deleted": route.address})
 
     run(work, as_json=as_json)
 
 
-def _one_of(choices: "type[Word]", word: str) -> "Word":
-    """Return the choice that a word means, whatever its case."""
+def _answer(document: "Document", *, said: str = "") -> Answer:
+    """Return a route; people see each endpoint with its options on one line."""
+    from cli.route_documents import route_for_people
+
+    return Answer(document, said=said, instead=route_for_people(document))
+
+
+async def _route(address: str, server: str, tools: "Tools") -> "Route":
+    from shared.flow.routes import find_route
+    from shared.flow.servers import find_server
+
+    records = tools.stores.records
+    return await find_route(address, server=await find_server(server, records=records), records=records)
+
+
+def _targets(http: list[str] | None, smtp: list[str] | None, forward: list[str] | None) -> "Sequence[Target]":
+    from shared.domain.routes import HTTPTarget, address_target, smtp_target
+
+    return [*map(HTTPTarget, http or ()), *map(smtp_target, smtp or ()), *map(address_target, forward or ())]
+
+
+def _options(
+    encoding: str, payload: str, tls: str, *, attachments: bool | None, replies: bool | None, timeout: int | None
+) -> "TargetOptions":
+    from shared.domain.route_changes import TargetOptions
+
+    return TargetOptions(
+        encoding=_one_of(Encoding, encoding),
+        format=_one_of(PayloadFormat, payload),
+        attachments=attachments,
+        strip_replies=replies,
+        timeout_s=timeout,
+        tls=_one_of(TLSMode, tls),
+    )
+
+
+def _one_of(choices: "type[Word]", word: str) -> "Word | None":
+    """Return the choice that a word means, whatever its case; None for no word."""
     from shared.domain.errors import InvalidValue
 
+    if not word:
+        return None
     found = next((each for each in choices if each.value.lower() == word.lower()), None)
     if found is None:
         raise InvalidValue(f"{word} is none of {', '.join(each.value for each in choices)}")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 commands = typer_of("Mail servers: what sends, is limited and is counted.")
 
-AsMode = typer.Option("--mode", help="Live sends; Development holds every message.")
+AsMode = typer.Option("--mode", case_sensitive=False, help="Live sends; Development holds every message.")
 Pool = typer.Option("--ip-pool", help="IP pool that its mail leaves from.", metavar="POOL")
 
 

@@ -30,7 +30,8 @@ async def status(tools: "Tools") -> Answer:
             await _depth("inbound", tools.stores.inbound),
         ],
     }
-    return Answer(document, failed=health != "OK")
+    said = "" if servers else "There is no server yet: `edgepost initialize`, or the first `edgepost serve`, makes one."
+    return Answer(document, said=said, failed=health != "OK")
 
 
 async def _organization_count(tools: "Tools") -> int:
@@ -59,7 +60,7 @@ async def _servers(tools: "Tools") -> list[dict[str, Any]]:
 
 
 async def _depth(name: str, queue: "Queue") -> dict[str, Any]:
-    """Return what lies on a queue; nulls for one that cannot be asked, as where an older stack does not have it."""
+    """Return what lies on a queue; nulls for one that cannot be asked now."""
     from shared.domain.errors import StorageUnavailable
 
     try:

@@ -3,7 +3,7 @@
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -12,18 +12,34 @@ from cli.printing import Answer
 from cli.running import run
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from datetime import datetime
-    from typing import TextIO
 
     from cli.wiring import Tools
-    from shared.domain.suppression import Scope
-    from shared.flow.suppress import Suppressing
+    from shared.domain.suppression import Scope, Suppression
+    from shared.flow.suppress import Cause, Suppressing
 
 commands = typer_of("Suppression lists: addresses that get no mail, of a server, a stream or an organization.")
 
 Address = Annotated[str, typer.Argument(help="The address.", metavar="ADDRESS")]
 Stream = Annotated[str, typer.Option("--stream", help="Only mail with this tag.", metavar="TAG")]
 File = Annotated[Path, typer.Argument(help="CSV file; - is standard input.", metavar="FILE", allow_dash=True)]
+
+
+class Whose(NamedTuple):
+    """Which list, as the options say."""
+
+    server: str
+    organization: str
+    stream: str = ""
+
+
+class List(NamedTuple):
+    """A list, and what changing it needs."""
+
+    scope: "Scope"
+    using: "Suppressing"
+    now: "datetime"
 
 
 @commands.command()
@@ -39,18 +55,13 @@ def add(
 ) -> None:
     """Hold all mail to an address from now on."""
 
-    async def work(tools: "Tools") -> Answer:
-        from cli.documents import suppression_document
-        from shared.domain.suppression import Reason as Why
-        from shared.flow.suppress import Cause, suppress
+    async def change(on: List) -> "Suppression":
+        from shared.flow.suppress import suppress
 
-        scope, using = await _opened(server, organization, stream, tools)
-        cause = Cause(reason=Why.MANUAL, detail=reason)
-        now = tools.now()
-        entry = await suppress(scope, address, cause, until=_until(expires, now), using=using, now=now)
-        return Answer(suppression_document(entry))
+        until = _until(expires, on.now)
+        return await suppress(on.scope, address, _by_hand(reason), until=until, using=on.using, now=on.now)
 
-    run(work, as_json=as_json)
+    _show_entry(change, Whose(server, organization, stream), as_json=as_json)
 
 
 @commands.command()
@@ -65,16 +76,12 @@ def remove(
 ) -> None:
     """Take an address off a list; mail that was held for it stays held until somebody releases it."""
 
-    async def work(tools: "Tools") -> Answer:
-        from cli.documents import suppression_document
-        from shared.domain.suppression import Reason as Why
-        from shared.flow.suppress import Cause, unsuppress
+    async def change(on: List) -> "Suppression":
+        from shared.flow.suppress import unsuppress
 
-        scope, using = await _opened(server, organization, stream, tools)
-        cause = Cause(reason=Why.MANUAL, detail=reason)
-        return Answer(suppression_document(await unsuppress(scope, address, cause, using=using, now=tools.now())))
+        return await unsuppress(on.scope, address, _by_hand(reason), using=on.using, now=on.now)
 
-    run(work, as_json=as_json)
+    _show_entry(change, Whose(server, organization, stream), as_json=as_json)
 
 
 @commands.command()
@@ -88,17 +95,15 @@ def show(
 ) -> None:
     """Show why an address is on a list, and its history."""
 
-    async def work(tools: "Tools") -> Answer:
-        from cli.documents import suppression_document
+    async def look(on: List) -> "Suppression":
         from shared.domain.errors import NotFound
 
-        scope, using = await _opened(server, organization, stream, tools)
-        entry = await using.suppressions.get(scope, address)
+        entry = await on.using.suppressions.get(on.scope, address)
         if entry is None:
-            raise NotFound(f"{address} was never on the suppression list of this {scope.name}")
-        return Answer(suppression_document(entry))
+            raise NotFound(f"{address} was never on the suppression list of this {on.scope.name}")
+        return entry
 
-    run(work, as_json=as_json)
+    _show_entry(look, Whose(server, organization, stream), as_json=as_json)
 
 
 @commands.command("list")
@@ -115,9 +120,9 @@ def list_some(
         from cli.documents import suppression_row
         from shared.flow.suppression_files import export_suppressions
 
-        scope, using = await _opened(server, organization, "", tools)
+        on = await _list_of(Whose(server, organization), tools)
         shown: list[dict[str, object]] = []
-        async for page in export_suppressions(scope, using=using, now=tools.now(), limit=min(limit, 500)):
+        async for page in export_suppressions(on.scope, using=on.using, now=on.now, limit=min(limit, 500)):
             shown += [suppression_row(each) for each in page]
             if len(shown) >= limit:
                 break
@@ -138,19 +143,20 @@ def import_file(
     """Put the addresses of a CSV file on a list; what is there already stays as it is."""
 
     async def work(tools: "Tools") -> Answer:
+        from cli.suppression_files import Progress, readable
         from shared.flow.suppression_files import MAX_FIELD, import_suppressions
 
-        scope, using = await _opened(server, organization, stream, tools)
+        on = await _list_of(Whose(server, organization, stream), tools)
         with ExitStack() as opened:
-            source = sys.stdin if str(file) == "-" else opened.enter_context(_readable(file))
+            source = sys.stdin if str(file) == "-" else opened.enter_context(readable(file))
             done = await import_suppressions(
                 # A line without end must not be read whole before it is refused.
                 iter(lambda: source.readline(MAX_FIELD + 1), ""),
-                scope,
+                on.scope,
                 source=f"import {tools.rng.getrandbits(32):08x}",
-                using=using,
-                now=tools.now(),
-                progress=_progress("read"),
+                using=on.using,
+                now=on.now,
+                progress=Progress("read"),
             )
         document = {"added": done.added, "there": done.there, "bad": done.bad, "problems": list(done.problems)}
         return Answer(document, failed=bool(done.bad))
@@ -170,61 +176,17 @@ def export(
     """Write a list as CSV, which `import` reads; with --json as a document, or what was written to the file."""
 
     async def work(tools: "Tools") -> Answer:
-        scope, using = await _opened(server, organization, stream, tools)
+        from cli.suppression_files import writable, write_list
+
+        on = await _list_of(Whose(server, organization, stream), tools)
         if str(output) == "-":
-            await _write(scope, sys.stdout, as_json=as_json, using=using, now=tools.now())
+            await write_list(on, sys.stdout, as_json=as_json)
             return Answer({}, streamed=True)
-        with _writable(output) as file:
-            written = await _write(scope, file, as_json=False, using=using, now=tools.now())
+        with writable(output) as file:
+            written = await write_list(on, file, as_json=False)
         return Answer({"written": written, "file": str(output)})
 
     run(work, as_json=as_json)
-
-
-async def _write(scope: "Scope", file: "TextIO", *, as_json: bool, using: "Suppressing", now: "datetime") -> int:
-    """Write page by page, so that a million entries need no more memory than one page."""
-    import csv
-    import json
-
-    from cli.documents import suppression_row
-    from shared.flow.suppression_files import COLUMNS, csv_row, export_suppressions
-
-    table = csv.writer(file, lineterminator="\n")
-    progress = _progress("written")
-    written = 0
-    if as_json:
-        file.write('{"suppressions": [')
-    else:
-        table.writerow(COLUMNS)
-    async for page in export_suppressions(scope, using=using, now=now):
-        if as_json:
-            file.writelines(
-                f"{',' if written + at else ''}\n{json.dumps(suppression_row(e))}" for at, e in enumerate(page)
-            )
-        else:
-            table.writerows(csv_row(each) for each in page)
-        written += len(page)
-        progress(written)
-    if as_json:
-        file.write("]}\n")
-    return written
-
-
-class _Progress:
-    """Prints a count on standard error now and then, on a terminal only."""
-
-    def __init__(self, word: str) -> None:
-        self._word = word
-        self._told = 0
-
-    def __call__(self, done: int) -> None:
-        if done - self._told >= 10_000 and sys.stderr.isatty():
-            self._told = done
-            print(f"{done} {self._word}", file=sys.stderr)
-
-
-def _progress(word: str) -> _Progress:
-    return _Progress(word)
 
 
 def _until(expires: str, now: "datetime") -> "datetime | None":
@@ -241,39 +203,44 @@ def _until(expires: str, now: "datetime") -> "datetime | None":
         raise InvalidValue(f"--expires {exc}") from exc
 
 
-def _readable(file: Path) -> "TextIO":
-    from shared.domain.errors import InvalidValue
+def _by_hand(reason: str) -> "Cause":
+    from shared.domain.suppression import Reason as Why
+    from shared.flow.suppress import Cause
 
-    try:
-        return file.open(encoding="utf-8", errors="replace", newline="")
-    except OSError as exc:
-        raise InvalidValue(f"cannot read {file}: {exc.strerror}") from exc
+    return Cause(reason=Why.MANUAL, detail=reason)
 
 
-def _writable(file: Path) -> "TextIO":
-    from shared.domain.errors import InvalidValue
+def _show_entry(work: "Callable[[List], Awaitable[Suppression]]", whose: Whose, *, as_json: bool) -> None:
+    """Do the work on somebody's list and show the entry that it returns."""
 
-    try:
-        return file.open("w", encoding="utf-8", newline="")
-    except OSError as exc:
-        raise InvalidValue(f"cannot write {file}: {exc.strerror}") from exc
+    async def whole(tools: "Tools") -> Answer:
+        from cli.documents import suppression_document
+
+        return Answer(suppression_document(await work(await _list_of(whose, tools))))
+
+    run(whole, as_json=as_json)
 
 
-async def _opened(server: str, organization: str, stream: str, tools: "Tools") -> "tuple[Scope, Suppressing]":
-    """Return whose list is meant, and what changing it needs."""
+async def _list_of(whose: Whose, tools: "Tools") -> List:
+    """Return whose list is meant, and what changing it needs.
+
+    Raises:
+        InvalidValue: it is not said whose, or of two.
+        NotFound: there is none with that permalink.
+    """
     from shared.domain.errors import InvalidValue
     from shared.domain.suppression import Scope, checked_stream
     from shared.flow.organizations import find_organization
     from shared.flow.servers import find_server
     from shared.flow.suppress import Suppressing
 
-    using = Suppressing.over(tools.stores, tools.settings)
-    records = tools.stores.records
-    if bool(server) == bool(organization):
+    using, now, records = Suppressing.over(tools.stores, tools.settings), tools.now(), tools.stores.records
+    if bool(whose.server) == bool(whose.organization):
         raise InvalidValue("say whose list: --server PERMALINK or --organization PERMALINK")
-    if server:
-        found = await find_server(server, records=records)
-        return Scope(found.id, stream=checked_stream(stream)), using
-    if stream:
+    if whose.server:
+        server = await find_server(whose.server, records=records)
+        return List(Scope(server.id, stream=checked_stream(whose.stream)), using, now)
+    if whose.stream:
         raise InvalidValue("a stream belongs to a server: give --server")
-    return Scope((await find_organization(organization, records=records)).id, organization=True), using
+    organization = await find_organization(whose.organization, records=records)
+    return List(Scope(organization.id, organization=True), using, now)

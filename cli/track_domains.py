@@ -117,6 +117,37 @@ def verify(name: HostName, as_json: AsJSON = False) -> None:
 
 
 @commands.command()
+def check(name: HostName, as_json: AsJSON = False) -> None:
+    """Look at the record of a verified tracking domain now; new mail does not carry a name whose record is wrong."""
+
+    async def work(tools: "Tools") -> Answer:
+        from shared.domain.dns import LookupFailed
+        from shared.domain.errors import InvalidValue
+        from shared.flow.check_domain import Checking
+        from shared.flow.check_track_domain import check_track_domain
+        from shared.flow.track_domains import find_track_domain
+
+        domain = await find_track_domain(name, records=tools.stores.records)
+        if domain.verified_at is None:
+            raise InvalidValue(f"{domain.name} is not verified yet: edgepost track-domain verify {domain.name}")
+        using = Checking(tools.stores.records, tools.stores.events, tools.settings)
+        checked = await check_track_domain(domain, resolver=tools.resolver(), using=using, now=tools.now())
+        now = checked or await find_track_domain(name, records=tools.stores.records)
+        if now.check is None or now.check == domain.check:
+            raise LookupFailed(f"the DNS gave no answer about {domain.name}; what is known of it stays as it was")
+        document = {
+            "domain": now.name,
+            "dns_status": now.check.status.value,
+            "dns_error": now.check.error or None,
+            "checked_at": now.check.at.isoformat(timespec="milliseconds"),
+            "used": now.usable,
+        }
+        return Answer(document, failed=bool(now.check.error))
+
+    run(work, as_json=as_json)
+
+
+@commands.command()
 def update(
     name: HostName,
     *,
@@ -167,11 +198,10 @@ def delete(name: HostName, yes: Yes = False, as_json: AsJSON = False) -> None:
 def _for_people(document: "Document") -> str:
     """Return the record on lines of its own: it is there to be copied."""
     name = document["domain"]
-    state = (
-        "is used in links"
-        if document["verified_at"]
-        else f"is not verified; once the record is there: edgepost track-domain verify {name}"
-    )
+    state = f"is not verified; once the record is there: edgepost track-domain verify {name}"
+    if document["verified_at"]:
+        broken = document["dns_error"] and not document["trusted"]
+        state = f"is not used in new mail: {document['dns_error']}" if broken else "is used in links"
     switches = ", ".join(f"{each} {'on' if document[each] else 'off'}" for each in ("opens", "clicks"))
     lines = [f"{name} {state} ({switches})", "", "Publish:"]
     for record in document["records"]:

@@ -50,11 +50,16 @@ def attempt_document(tried: Tried) -> dict[str, Any]:
 def answer_document(answer: HTTPAnswer) -> dict[str, Any]:
     """Return what an endpoint said to a made-up event."""
     return {
-        "delivered": 200 <= answer.status < 300,
+        "delivered": answered(answer),
         "status": answer.status or None,
         "took_ms": round(answer.took.total_seconds() * 1000),
         "answer": answer.error or answer.body[:SHOWN_BYTES].decode("utf-8", "replace") or None,
     }
+
+
+def answered(answer: HTTPAnswer) -> bool:
+    """Whether an endpoint took what it was sent."""
+    return 200 <= answer.status < 300
 
 
 def _events(endpoint: Endpoint) -> list[str]:

@@ -31,9 +31,9 @@ def create(
     server: InServer,
     url: Annotated[str, typer.Option("--url", help="Where to send events.", metavar="URL")],
     events: Annotated[str, Events] = "",
-    dialect: Annotated[Dialect, typer.Option("--dialect", help="In whose words: ours, or Postal's.")] = (
-        Dialect.EDGEPOST
-    ),
+    dialect: Annotated[
+        Dialect, typer.Option("--dialect", case_sensitive=False, help="In whose words: ours, or Postal's.")
+    ] = (Dialect.EDGEPOST),
     header: Annotated[list[str] | None, Header] = None,
     as_json: AsJSON = False,
 ) -> None:

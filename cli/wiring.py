@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from shared.flow.accept import Acceptance
+    from shared.flow.inbound_request import InboundRequests
     from shared.flow.initialize import FirstRun
     from shared.flow.settle import Settling
     from shared.flow.webhook_request import Requests
+    from shared.network import HTTPOut
     from shared.ports import TokenKeyStore
 
 
@@ -54,13 +56,28 @@ class Tools:
     @contextlib.asynccontextmanager
     async def requests(self) -> "AsyncIterator[Requests]":
         """Return what signs and sends webhooks, for the time of a block."""
-        from shared.adapters.http_out import AiohttpOut
         from shared.flow.webhook_request import Requests
         from shared.store.postal_key import PostalKey
 
+        async with self._http() as http:
+            yield Requests(http, self.stores.keyring, PostalKey(self.stores.records, self.stores.keyring))
+
+    @contextlib.asynccontextmanager
+    async def inbound_requests(self) -> "AsyncIterator[InboundRequests]":
+        """Return what signs and sends mail to routes' endpoints, for the time of a block."""
+        from shared.flow.inbound_request import InboundRequests
+        from shared.store.postal_key import PostalKey
+
+        async with self._http() as http:
+            yield InboundRequests(http, self.stores.keyring, PostalKey(self.stores.records, self.stores.keyring))
+
+    @contextlib.asynccontextmanager
+    async def _http(self) -> "AsyncIterator[HTTPOut]":
+        from shared.adapters.http_out import AiohttpOut
+
         http = AiohttpOut(self.resolver(), allowed=self.settings.allow_networks.http)
         try:
-            yield Requests(http, self.stores.keyring, PostalKey(self.stores.records, self.stores.keyring))
+            yield http
         finally:
             await http.close()
 

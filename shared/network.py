@@ -69,10 +69,18 @@ MAX_ANSWER_BYTES = 65_536
 class HTTPOut(Protocol):
     """Requests to addresses that customers choose: guarded, bounded in time and size."""
 
-    async def post(self, url: str, *, headers: Mapping[str, str], body: bytes) -> HTTPAnswer:
+    async def post(
+        self, url: str, *, headers: Mapping[str, str], body: bytes, timeout_s: float | None = None
+    ) -> HTTPAnswer:
         """Send one POST and return the answer; redirects are answers, and nothing is raised.
 
         Twice: sent twice.
+
+        Args:
+            url: where to.
+            headers: of the request.
+            body: of the request.
+            timeout_s: how long it may take in all; None: as long as is usual.
         """
         ...
 

@@ -187,6 +187,14 @@ def _address_or_hostname(text: str) -> str:
     return str(ip_address(bare)) if ":" in bare or re.fullmatch(r"[0-9.]+", bare) else _hostname(bare)
 
 
+def _route_address(text: str) -> str:
+    if not text:
+        return text
+    name, _, domain = text.rpartition("@")
+    return f"{_matching('[a-z0-9]([a-z0-9.-]{0,62}[a-z0-9])?', name)[0]}@{_hostname(domain)}"
+
+
+ROUTE_ADDRESS: Form[str] = Form("the address of a route, such as operator@example.com", _route_address)
 HOSTNAME: Form[str] = Form("a host name in lower case, such as mail.example.com", _hostname)
 LISTEN_ADDRESS: Form[str] = Form("an IP address or a host name", _address_or_hostname)
 

@@ -146,6 +146,11 @@ class Settings:
         "rp.localhost", "Domain of envelope senders, where bounces come back.", form.HOSTNAME
     )
     route_domain: str = setting("routes.localhost", "Domain of route addresses.", form.HOSTNAME)
+    postmaster: str = setting(
+        "",
+        "Address of a route that gets the mail to `postmaster@` and `abuse@` the names above. Empty: it is refused.",
+        form.ROUTE_ADDRESS,
+    )
     track_domain: str = setting("track.localhost", "Domain of tracking links where a customer has none.", form.HOSTNAME)
     first_domain: str = setting(
         "example.test", "First sending domain, made at first start and trusted without DNS.", form.HOSTNAME

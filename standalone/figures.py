@@ -47,11 +47,18 @@ def _seconds(name: str, text: str, *labels: str, bounds_s: Sequence[float] = QUI
 _DECLARED = (
     # --- Messages, by server
     _counter("edgepost_messages_accepted_total", "Messages accepted, one for each recipient.", "server", "via"),
-    _counter("edgepost_delivery_attempts_total", "Attempts to deliver, by what became of them.", "server", "outcome"),
+    _counter(
+        "edgepost_delivery_attempts_total",
+        "Attempts to deliver, by what became of them; incoming mail is delivered to the endpoints of routes.",
+        "server",
+        "direction",
+        "outcome",
+    ),
     # --- Delivery
     _seconds(
         "edgepost_delivery_seconds",
         "Time of one attempt, from taking the job to its outcome.",
+        "direction",
         "outcome",
         bounds_s=PATIENT_S,
     ),

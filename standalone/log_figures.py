@@ -3,8 +3,8 @@
 | line | figure |
 | --- | --- |
 | ``message_accepted`` | ``edgepost_messages_accepted_total`` |
-| ``attempt_settled`` | ``edgepost_delivery_attempts_total``, ``edgepost_delivery_seconds`` and, |
-| | if it says how long the job waited, ``edgepost_message_queue_latency_seconds`` |
+| ``attempt_settled``, | ``edgepost_delivery_attempts_total``, ``edgepost_delivery_seconds`` and, |
+| ``inbound_settled`` | if it says how long the job waited, ``edgepost_message_queue_latency_seconds`` |
 | ``mail_scanned``, ``scan_failed`` | ``edgepost_scans_total`` and ``edgepost_scan_seconds`` |
 | ``webhook_parcel_settled`` | ``edgepost_webhook_notices_total`` and ``edgepost_webhook_seconds`` |
 | ``webhook_endpoint_disabled`` | ``edgepost_webhook_endpoints_disabled_total`` |
@@ -30,6 +30,7 @@ WORKER_ERRORS = (
     "settle_failed",
     "storage_unwell",
     "taking_stopped",
+    "tracking_failed",
 )
 
 
@@ -59,9 +60,10 @@ def _accepted(meter: Meter, fields: Fields) -> None:
 def _settled(meter: Meter, fields: Fields) -> None:
     outcome = str(fields.get("outcome", "other"))
     server = str(fields.get("server_id", "other"))
-    meter.count("edgepost_delivery_attempts_total", server=server, outcome=outcome)
+    direction = str(fields.get("direction", "other"))
+    meter.count("edgepost_delivery_attempts_total", server=server, direction=direction, outcome=outcome)
     if "took_ms" in fields:
-        meter.observe("edgepost_delivery_seconds", fields["took_ms"] / 1000, outcome=outcome)
+        meter.observe("edgepost_delivery_seconds", fields["took_ms"] / 1000, direction=direction, outcome=outcome)
     if "waited_ms" in fields:
         meter.observe("edgepost_message_queue_latency_seconds", fields["waited_ms"] / 1000)
 
@@ -92,6 +94,7 @@ def _scan(meter: Meter, fields: Fields) -> None:
 RULES: Mapping[str, Callable[[Meter, Fields], None]] = {
     "message_accepted": _accepted,
     "attempt_settled": _settled,
+    "inbound_settled": _settled,
     "mail_scanned": _scan,
     "scan_failed": _scan,
     "webhook_endpoint_disabled": _endpoint_disabled,

@@ -2,7 +2,8 @@
 
 from functions.api import handler as function
 from functions.api.wiring import services
+from functions.starting import check_schema
 from functions.telemetry import observed
 
 handler = observed("api", function.handler)
-services()
+check_schema(services().stores.records)

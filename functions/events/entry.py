@@ -2,7 +2,8 @@
 
 from functions.events import handler as function
 from functions.events.wiring import services
+from functions.starting import check_schema
 from functions.telemetry import observed, of_batch
 
 handler = observed("events", function.handler, figures=of_batch)
-services()
+check_schema(services().records)

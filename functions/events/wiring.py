@@ -8,7 +8,7 @@ from shared.flow.follow import Following
 from shared.flow.hand_on import HandingOn
 from shared.flow.record import Recording
 from shared.flow.suppress import Suppressing
-from shared.ports import Clock
+from shared.ports import Clock, Records
 from shared.settings import Settings
 from shared.store.busy_servers import BusyServers
 from shared.store.directory import Directory
@@ -26,6 +26,7 @@ class Services:
     handing_on: HandingOn
     following: Following
     clock: Clock
+    records: Records
 
 
 @functools.cache
@@ -47,4 +48,5 @@ def services() -> Services:
         HandingOn(Endpoints(records), directory, Messages(records), stores.webhooks),
         Following(Suppressing.over(stores, settings), directory, Messages(records)),
         utc_now,
+        records,
     )

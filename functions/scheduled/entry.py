@@ -2,7 +2,8 @@
 
 from functions.scheduled import handler as function
 from functions.scheduled.wiring import services
+from functions.starting import check_schema
 from functions.telemetry import observed, of_minute
 
 handler = observed("scheduled", function.handler, figures=of_minute)
-services()
+check_schema(services().records)

@@ -10,6 +10,7 @@ from shared.flow.due_checks import DueChecks
 from shared.flow.grow import Growing
 from shared.flow.settle import Settling
 from shared.network import Resolver
+from shared.ports import Records
 from shared.settings import Settings
 from shared.store.directory import Directory
 from shared.store.messages import Messages
@@ -23,6 +24,8 @@ class EveryMinute:
     due: Scheduling
     growing: Growing | None
     """None where partitions have no limit that a server could near."""
+
+    records: Records
 
 
 @functools.cache
@@ -52,4 +55,4 @@ def services() -> EveryMinute:
         return DNSResolver(settings.dns_servers)
 
     directory = Directory(stores.records, clock=utc_now)
-    return EveryMinute(Scheduling(settling, directory, DueChecks(checking, new_resolver)), growing)
+    return EveryMinute(Scheduling(settling, directory, DueChecks(checking, new_resolver)), growing, stores.records)

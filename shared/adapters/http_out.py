@@ -4,7 +4,7 @@
 | --- | --- |
 | a name that leads inside, rebinding, odd spellings | the address of each socket is judged before it is connected |
 | redirect to the inside | never followed: 3xx is an answer |
-| a slow or endless answer | 5 s to connect, 30 s in all, 64 KB read, then the connection is closed |
+| a slow or endless answer | 5 s to connect, 30 s in all or as the caller says, 64 KB read, then it is closed |
 | a decompression bomb | nothing is decompressed |
 | our own proxy settings or cookies leaking out | neither is used |
 
@@ -111,10 +111,12 @@ class AiohttpOut:
         self._tls = tls
         self._session: aiohttp.ClientSession | None = None
 
-    async def post(self, url: str, *, headers: Mapping[str, str], body: bytes) -> HTTPAnswer:
+    async def post(
+        self, url: str, *, headers: Mapping[str, str], body: bytes, timeout_s: float | None = None
+    ) -> HTTPAnswer:
         """Send one POST and return the answer; redirects are answers, and nothing is raised."""
         began = monotonic()
-        until = asyncio.get_running_loop().time() + self._limits.total_s
+        until = asyncio.get_running_loop().time() + (self._limits.total_s if timeout_s is None else timeout_s)
         try:
             try:
                 status, found, content = await self._once(url, headers, body, until)
@@ -162,7 +164,8 @@ class AiohttpOut:
                 auto_decompress=False,
                 cookie_jar=aiohttp.DummyCookieJar(),
                 trust_env=False,
-                timeout=aiohttp.ClientTimeout(self._limits.total_s, sock_connect=self._limits.connect_s),
+                # In all, each request has its own limit.
+                timeout=aiohttp.ClientTimeout(None, sock_connect=self._limits.connect_s),
                 skip_auto_headers=("User-Agent", "Accept-Encoding"),
             )
         return self._session

@@ -139,7 +139,12 @@ def went_wrong(before: DNSCheck | None, now: DNSCheck, *, trusted: bool) -> Sequ
 
 def wait_after(check: DNSCheck | None, now: datetime, shortest: timedelta) -> timedelta:
     """Return how long to wait: as long as nothing has changed, between the shortest wait and 24 times that."""
-    unchanged = timedelta(0) if check is None else now - check.since
+    return wait_since(None if check is None else check.since, now, shortest)
+
+
+def wait_since(since: datetime | None, now: datetime, shortest: timedelta) -> timedelta:
+    """Return how long to wait if nothing has changed since then; None: nothing is known."""
+    unchanged = timedelta(0) if since is None else now - since
     return min(max(unchanged, shortest), shortest * LONGEST)
 
 

@@ -20,6 +20,7 @@ STATUSES = {
 }
 """The status of the message after the event, in Postal's words."""
 
+TRACKING = ("tracking_status", "tracking_error")
 DNS_CHECKS = ("spf", "dkim", "mx", "return_path")
 
 
@@ -46,7 +47,9 @@ def payload_of(notice: Notice) -> dict[str, Any]:
             endpoint = {"id": _number(event, "endpoint"), "url": _text(event, "url")}
             return _server(notice) | {"endpoint": endpoint, "reason": event.details}
         case EventKind.DOMAIN_ERROR:
-            return domain_payload(notice)
+            # Of a tracking domain only: what is told of a sending domain is the same in both dialects.
+            tracking = {name: event.data[name] for name in TRACKING if name in event.data}
+            return domain_payload(notice) | tracking
         case EventKind.LIMIT_APPROACHING | EventKind.LIMIT_EXCEEDED:
             return limit_payload(notice)
     if event.kind is EventKind.BOUNCED:

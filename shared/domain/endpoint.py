@@ -27,6 +27,8 @@ NOT_HTTP_PORTS = frozenset(
 )
 """Mail, shells and databases: a POST to one of them is an attack (WHATWG Fetch §2.9, "bad port", and databases)."""
 
+OPENED_BY = "the operator may open private networks with EDGEPOST_ALLOW_NETWORKS"
+
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}\Z")  # RFC 9110 §5.6.2: token
 _OUR_HEADERS = frozenset(
     {
@@ -124,9 +126,9 @@ def _check_host(parts: SplitResult, allowed: Sequence[Network]) -> None:
     if ":" in host or last.isdigit() or re.fullmatch(r"0x[0-9a-f]*", last):
         # WHATWG URL §3.5: a host that ends in a number is an IPv4 address; only its plain form is taken.
         if not may_reach(host, allowed):
-            raise InvalidValue("the URL leads to an address that may not be reached")
+            raise InvalidValue(f"the URL leads to an address that may not be reached; {OPENED_BY}")
     elif last == "localhost" and not (may_reach("127.0.0.1", allowed) or may_reach("::1", allowed)):
-        raise InvalidValue("the URL leads to this machine, which may not be reached")
+        raise InvalidValue(f"the URL leads to this machine, which may not be reached; {OPENED_BY}")
     elif not host or any(not label or len(label) > 63 for label in host.split(".")) or len(host) > 253:
         raise InvalidValue("the URL's host is not a name")
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 from shared.domain.event import Event, EventKind
+from shared.domain.message import Direction
 
 MOST_EVENTS = 20
 """Events of one kind that the log keeps for one message."""
@@ -33,8 +34,11 @@ def counted_as(event: Event) -> Mapping[str, int]:
     """Return what an event adds to the counters of its hour.
 
     Hits that were held back count among all hits only: nobody looked at who they were.
+    What became of incoming mail has names of its own, as ``delivered_incoming``.
     """
     kind = event.kind.value
+    if event.data.get("direction") == Direction.INCOMING.value:
+        return {f"{kind}_{Direction.INCOMING.value}": 1}
     if event.kind not in (EventKind.OPENED, EventKind.CLICKED):
         return {kind: 1}
     human = {f"{kind}_human": 1} if is_human(event) else {}

@@ -14,7 +14,7 @@ from typing import Any
 
 from shared.domain.errors import InvalidValue
 from shared.domain.ids import MessageId, ServerId
-from shared.domain.message import Delivery, Message, Status
+from shared.domain.message import Delivery, Direction, Message, Status
 from shared.domain.moments import from_ms, to_ms
 
 VERSION = 1
@@ -140,9 +140,19 @@ def event_of(message: Message, delivery: Delivery) -> Event:
         at=delivery.at,
         details=delivery.details,
         output=delivery.output,
-        # What a person let go and arrived has proved the address: shared.flow.follow.
-        data=_evidence(delivery) | ({"released": True} if message.released and delivery.status is Status.SENT else {}),
+        data=_evidence(delivery) | _circumstances(message, delivery),
     )
+
+
+def _circumstances(message: Message, delivery: Delivery) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if message.direction is Direction.INCOMING:
+        # It is counted apart: what an endpoint refused is no failed delivery to the world.
+        found["direction"] = message.direction.value
+    if message.released and delivery.status is Status.SENT:
+        # What a person let go and arrived has proved the address: shared.flow.follow.
+        found["released"] = True
+    return found
 
 
 def _evidence(delivery: Delivery) -> dict[str, Any]:

@@ -31,7 +31,7 @@ WHEN: Mapping[EventKind, str] = {
     EventKind.SUPPRESSION_REMOVED: "An address was taken off the suppression list.",
     EventKind.SERVER_SUSPENDED: "The server was suspended: it sends no more mail.",
     EventKind.ENDPOINT_DISABLED: "A webhook endpoint was disabled because it failed for long, or said 410.",
-    EventKind.DOMAIN_ERROR: "A DNS record of a sending domain is gone or wrong; told once, until it is right again.",
+    EventKind.DOMAIN_ERROR: "A DNS record of a domain of yours is gone or wrong; told once, until it is right again.",
     EventKind.LIMIT_APPROACHING: "The server has used nine tenths of its send limit.",
     EventKind.LIMIT_EXCEEDED: "The server has used up its send limit; further mail is held.",
 }
@@ -162,15 +162,29 @@ _PAYLOADS: Mapping[EventKind, Mapping[str, Schema]] = {
 }
 
 
+_SOMETIMES: Mapping[EventKind, Mapping[str, Schema]] = {
+    EventKind.DOMAIN_ERROR: {
+        "tracking_status": _TEXT | {"description": "Of a tracking domain only; all the others are null then."},
+        "tracking_error": _TEXT,
+    },
+}
+"""Fields that an event of the kind may have."""
+
+
 def event_schema(kind: EventKind) -> Schema:
     """Return the schema of one event's whole body."""
     fields = {
         "event": {"const": EDGEPOST_NAMES[kind]},
         "timestamp": _MOMENT,
-        "payload": _object(_PAYLOADS[kind]),
+        "payload": _payload(kind),
         "uuid": {"type": "string", "format": "uuid", "description": "The same on every attempt; also webhook-id."},
     }
     return {"$schema": DIALECT, "title": EDGEPOST_NAMES[kind], "description": WHEN[kind], **_object(fields)}
+
+
+def _payload(kind: EventKind) -> Schema:
+    schema = _object(_PAYLOADS[kind])
+    return schema | {"properties": schema["properties"] | _SOMETIMES.get(kind, {})}
 
 
 def event_schemas() -> Mapping[str, Schema]:

@@ -25,7 +25,7 @@ from shared.domain.holding import DEVELOPMENT, SUSPENDED
 from shared.domain.inspection import SPAM_FAILS
 from shared.domain.message import Evidence, Message, SpamStatus
 from shared.domain.outcome import HardFail, Held, Outcome, Processed, Sent, SoftFail
-from shared.domain.routes import Route, RouteMode, SpamMode
+from shared.domain.routes import Route, RouteMode, SpamMode, current_target
 from shared.domain.tenancy import Mode, Tenant
 from shared.domain.webhook_retry import MOST_RETRY_AFTER, retry_after
 
@@ -75,7 +75,7 @@ def _by_mode(message: Message, route: Route) -> Outcome | None:
         case RouteMode.BOUNCE | RouteMode.REJECT:
             return HardFail(BOUNCED)
         case RouteMode.ENDPOINT:
-            return None if message.endpoint in route.targets else HardFail(NO_ROUTE)
+            return None if current_target(route, message.endpoint) else HardFail(NO_ROUTE)
 
 
 def delivered_to(address: str) -> bytes:

@@ -19,7 +19,7 @@ class ReportKind(StrEnum):
     TLS = "tlsrpt"
     COMPLAINTS = "fbl"
     ABUSE = "abuse"
-    """The same as ``fbl``: where reporters send what they were not told to send elsewhere (RFC 2142 §4)."""
+    """Where reporters send what they were not told to send elsewhere (RFC 2142 §4), and people write too."""
 
 
 _QUOTED = re.compile(r'"[^"]*"')
@@ -59,10 +59,20 @@ class ToUnsubscribe:
 
 
 @dataclass(frozen=True, slots=True)
+class ToPeople:
+    """For whoever runs this installation: a route, and the recipient's address there."""
+
+    route: Route
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
 class ToReports:
     """For one of the report addresses."""
 
     kind: ReportKind
+    otherwise: ToPeople | None = None
+    """Where mail that is no report goes; None: it is refused."""
 
     @property
     def server_id(self) -> ServerId:
@@ -78,6 +88,8 @@ class InwardRefusal(StrEnum):
 
     NO_SUCH_SERVER = "return path: unknown token"
     NO_SUCH_ROUTE = "route domain: unknown token"
+    NO_OPERATOR = "nobody takes mail for postmaster"
+    OPERATOR_MISSING = "the route that takes mail for postmaster is not there, or takes none now"
     REJECTED = "the route's mode is Reject"
     SUSPENDED = "the server is suspended"
 

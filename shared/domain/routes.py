@@ -24,6 +24,10 @@ TOKEN_LENGTH = 8
 
 MAX_TARGETS = 10
 
+TIMEOUT_S = 30
+TIMEOUTS_S = range(5, 61)
+"""What an HTTP endpoint may be given, as in Postal (app/models/http_endpoint.rb), whose own default is 5 s."""
+
 _NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,62}[a-z0-9])?\Z")
 
 
@@ -80,6 +84,9 @@ class HTTPTarget:
     strip_replies: bool = False
     """Whether what a reply quotes is taken from the text and given apart."""
 
+    timeout_s: int = TIMEOUT_S
+    """How long it may take to answer, connecting included."""
+
 
 @dataclass(frozen=True, slots=True)
 class SMTPTarget:
@@ -119,6 +126,13 @@ class Route:
     secret: str = field(default="", repr=False)
     """Signs what HTTP endpoints get; wrapped with ``secret_context``."""
 
+    previous_secret: str = field(default="", repr=False)
+    """The one before the last rotation, wrapped; signs too until ``previous_until``."""
+
+    previous_until: datetime | None = None
+    logins: str = field(default="", repr=False)
+    """Users and passwords for HTTP endpoints, wrapped: a JSON object, ``user:password`` by URL."""
+
     @property
     def address(self) -> str:
         """The address it stands for; without a domain, its name."""
@@ -128,6 +142,26 @@ class Route:
 def secret_context(route: Route) -> str:
     """Return what a route's secret is wrapped for: it opens nowhere else."""
     return f"route:{route.server_id}:{route.address}"
+
+
+def current_target(route: Route, endpoint: Target | None) -> Target | None:
+    """Return the route's target that a message was meant for, with its options as they are now; None if it is gone.
+
+    The same URL, host or address is the same target: a changed option must not fail what waits.
+    """
+    if endpoint in route.targets:
+        return endpoint
+    return next((each for each in route.targets if endpoint is not None and _place(each) == _place(endpoint)), None)
+
+
+def _place(target: Target) -> tuple[object, ...]:
+    match target:
+        case HTTPTarget(url):
+            return (url,)
+        case SMTPTarget(host, port):
+            return host, port
+        case AddressTarget(address):
+            return (address,)
 
 
 def split_local(local: str) -> tuple[str, str]:
@@ -168,11 +202,13 @@ def checked_targets(name: str, mode: RouteMode, targets: Sequence[Target]) -> Se
             these may stand.
     """
     if mode is RouteMode.ENDPOINT and not targets:
-        raise InvalidValue("a route with mode Endpoint needs an endpoint")
+        raise InvalidValue("a route needs an endpoint (a URL, a host or an address), or another mode than Endpoint")
     if mode is not RouteMode.ENDPOINT and targets:
         raise InvalidValue(f"a route with mode {mode.value} has no endpoints")
     if len(targets) > MAX_TARGETS:
         raise InvalidValue(f"a route has at most {MAX_TARGETS} endpoints")
+    if any(isinstance(each, HTTPTarget) and each.timeout_s not in TIMEOUTS_S for each in targets):
+        raise InvalidValue(f"the timeout of an HTTP endpoint is {TIMEOUTS_S[0]} to {TIMEOUTS_S[-1]} seconds")
     if name == RETURN_PATH and not all(isinstance(each, HTTPTarget) for each in targets):
         raise InvalidValue("the route of the return path takes HTTP endpoints only")
     if name == WILDCARD and not all(isinstance(each, HTTPTarget) for each in targets[1:]):

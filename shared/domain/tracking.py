@@ -6,8 +6,10 @@ from datetime import datetime
 from urllib.parse import urlsplit
 
 from shared.domain.addresses import domain_name
+from shared.domain.dns_check import DNSStatus
 from shared.domain.errors import InvalidValue
 from shared.domain.ids import ServerId
+from shared.domain.tracking_check import TrackCheck
 
 MAX_EXCLUDED = 100
 """Excluded domains of one tracking domain: they are read with every message."""
@@ -41,6 +43,19 @@ class TrackDomain:
     excluded: Sequence[str] = ()
     """Hosts whose links stay as they are: ``example.com`` that host alone, ``*.example.com`` all below it."""
 
+    check: TrackCheck | None = None
+    """The last look at its record since it was verified."""
+
+    check_due: datetime | None = None
+    """When it is looked at next."""
+
+    @property
+    def usable(self) -> bool:
+        """Whether new mail may carry the name: verified, and not known to lead elsewhere or nowhere by now."""
+        if self.verified_at is None:
+            return False
+        return self.trusted or self.check is None or self.check.status is DNSStatus.OK
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tracking:
@@ -66,7 +81,7 @@ def tracking_of(
 ) -> Tracking:
     """Return how a message is tracked.
 
-    A verified tracking domain for the message's sending domain comes first, then one
+    A usable tracking domain for the message's sending domain comes first, then one
     that lies below it, then any other of the server, then the installation's own.
 
     Args:
@@ -76,7 +91,7 @@ def tracking_of(
         opens: the message's own switch; None leaves it to the tracking domain.
         clicks: the same for links.
     """
-    usable = [each for each in domains if each.verified_at is not None and each.sending_domain in ("", sending_domain)]
+    usable = [each for each in domains if each.usable and each.sending_domain in ("", sending_domain)]
     usable.sort(key=lambda each: (not each.sending_domain, not each.name.endswith(f".{sending_domain}"), each.name))
     if usable:
         found = usable[0]

@@ -28,7 +28,8 @@ def webhook_body(notice: Notice, dialect: Dialect) -> bytes | None:
     The same for the same notice, however often it is made.
     """
     name = event_name(notice.event.kind, dialect)
-    if name is None:
+    # Postal tells of sending domains only.
+    if name is None or (dialect is Dialect.POSTAL and "tracking_status" in notice.event.data):
         return None
     postal = dialect is Dialect.POSTAL
     envelope = {

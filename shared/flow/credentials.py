@@ -56,7 +56,7 @@ async def create_credential(
     name = check_name(wanted.name)
     by_network = wanted.type is CredentialType.SMTP_IP
     if bool(wanted.network) != by_network:
-        raise InvalidValue("a network is given with SMTP-IP credentials, and only with these")
+        raise InvalidValue("an SMTP-IP credential needs a network, such as 192.0.2.0/24; the other types have none")
     cidr = network(wanted.network) if by_network else ""
     store = Credentials(records)
     for _ in range(MAX_ID_DRAWS):

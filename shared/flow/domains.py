@@ -60,6 +60,9 @@ async def add_domain(
     if wanted.trusted and wanted.scope is not Scope.ADMIN:
         raise NotPermitted("only an admin of the installation may trust a domain without verification")
     name = domain_name(wanted.name)
+    if not wanted.trusted and ("." not in name or "_" in name):
+        # Nobody can publish records there; an admin's word may still be for a name inside.
+        raise InvalidValue(f"{name} cannot be a sending domain: give a whole name, such as example.com")
     store = Domains(records)
     if await store.get(name, owner) is not None:
         raise _taken(name, owner)

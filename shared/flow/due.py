@@ -72,7 +72,7 @@ async def _do(page: Sequence[DueEntry], checks: Run | None, *, using: Scheduling
     inbound: list[Outgoing] = []
     domains: list[DueEntry] = []
     for entry in page:
-        item: Mapping[str, Any] = entry.item  # written by shared.flow.settle, notify and plan_check only
+        item: Mapping[str, Any] = entry.item  # written by shared.flow.settle, notify, plan_check and check_track_domain
         match item["do"]:
             case "send_job" if item["pool"] in settling.stores.work:
                 jobs[item["pool"]].append(Outgoing(item["job"], group=item["group"]))
@@ -82,7 +82,7 @@ async def _do(page: Sequence[DueEntry], checks: Run | None, *, using: Scheduling
                 parcels.append(Outgoing(item["parcel"], group=item["group"]))
             case "expire_hold":
                 await _expire_hold(item, using=using, now=now)
-            case "check_domain" if checks:
+            case "check_domain" | "check_track_domain" if checks:
                 domains.append(entry)
             case other:
                 # Of a newer version, or of a pool that is not configured: it may be possible later.

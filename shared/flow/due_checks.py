@@ -13,9 +13,12 @@ from typing import Any
 
 from shared.domain.moments import from_ms
 from shared.flow.check_domain import Checking, check_domain, tell_if_untold
+from shared.flow.check_track_domain import CHECK as CHECK_TRACKING
+from shared.flow.check_track_domain import check_track_domain, tell_if_track_untold
 from shared.network import Resolver
 from shared.store.domains import Domains
 from shared.store.schedule import DueEntry
+from shared.store.track_domains import TrackDomains
 
 log = logging.getLogger(__name__)
 
@@ -66,10 +69,13 @@ class Run:
             task.result()
         return [tasks[task] for task in late]
 
-    # Any: entries are written by shared.flow.plan_check only.
+    # Any: entries are written by shared.flow.plan_check and check_track_domain only.
     async def _check(self, item: Mapping[str, Any], resolver: Resolver, now: datetime) -> None:
         async with self._few:
             using = self._checks.checking
+            if item["do"] == CHECK_TRACKING:
+                await self._check_tracking(item, resolver, now)
+                return
             domain = await Domains(using.records).find(item["domain"], item["server"], item["organization"])
             if domain is None or domain.verified_at is None:
                 return
@@ -78,3 +84,14 @@ class Run:
                 return
             await check_domain(domain, resolver=resolver, using=using, now=now)
             log.debug("domain_checked", extra={"server_id": item["server"]})
+
+    async def _check_tracking(self, item: Mapping[str, Any], resolver: Resolver, now: datetime) -> None:
+        using = self._checks.checking
+        domain = await TrackDomains(using.records).by_host(item["domain"])
+        if domain is None or domain.server_id != item["server"] or domain.verified_at is None:
+            return
+        if domain.check_due != from_ms(item["due"]):
+            await tell_if_track_untold(domain, using=using)
+            return
+        await check_track_domain(domain, resolver=resolver, using=using, now=now)
+        log.debug("track_domain_checked", extra={"server_id": item["server"]})

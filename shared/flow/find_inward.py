@@ -14,12 +14,14 @@ from shared.domain.incoming import (
     Destination,
     InwardRefusal,
     ReportKind,
+    ToPeople,
     ToReports,
     ToReturnPath,
     ToRoute,
     ToUnsubscribe,
 )
 from shared.domain.routes import Route, RouteMode, split_local
+from shared.flow.find_operator import ABUSE, find_operator, operator_name
 from shared.flow.token_keys import TokenSource
 from shared.settings import Settings
 from shared.store.directory import Directory
@@ -55,7 +57,9 @@ async def find_inward(address: str, *, using: Finding) -> Inward | InwardRefusal
         InvalidValue: the token keys are damaged.
         StorageUnavailable: it cannot be known now.
     """
-    domain = domain_of(address)
+    domain, operators = domain_of(address), operator_name(address)
+    if operators and _is_ours(domain, using.settings):
+        return await _operator(operators, address, using)
     if domain == using.settings.return_path_domain.lower() or domain.startswith(f"{RETURN_PATH_LABEL}."):
         return await _return_path(address, using)
     if domain == using.settings.route_domain.lower():
@@ -65,6 +69,9 @@ async def find_inward(address: str, *, using: Finding) -> Inward | InwardRefusal
             return InwardRefusal.NO_SUCH_ROUTE
         return await _route(route, f"{route.name}+{tag}@{route.domain}" if tag else route.address, using)
     route = await using.routes.for_address(address)
+    if route is None and operators and domain == using.settings.hostname.lower():
+        # Behind routes: the host may have a name that is somebody's domain too.
+        return await _operator(operators, address, using)
     return None if route is None else await _route(route, address, using)
 
 
@@ -72,6 +79,20 @@ async def named_by(token: str, *, tokens: TokenSource) -> Named | None:
     """Return which message a return-path token names; None if we did not make it."""
     key_id = return_path_key_id(token)
     return (await tokens.tokens(key_id)).read_return_path(token) if key_id else None
+
+
+def _is_ours(domain: str, settings: Settings) -> bool:
+    """Whether mail to the domain can be for a tenant only by a token."""
+    own = (settings.return_path_domain.lower(), settings.route_domain.lower())
+    return domain in own or domain.startswith(f"{RETURN_PATH_LABEL}.")
+
+
+async def _operator(name: str, address: str, using: Finding) -> Inward | InwardRefusal:
+    found = await find_operator(name, settings=using.settings, directory=using.directory, routes=using.routes)
+    if name == ABUSE:
+        # Reports are for the program, whoever reads the rest.
+        return Inward(ToReports(ReportKind.ABUSE, found if isinstance(found, ToPeople) else None), address)
+    return Inward(ToRoute(found.route), found.address) if isinstance(found, ToPeople) else found
 
 
 async def _return_path(address: str, using: Finding) -> Inward | InwardRefusal:

@@ -30,7 +30,7 @@ from shared.domain.forwarding import decide, outcome_of
 from shared.domain.job import Job, ToInbound
 from shared.domain.message import Delivery, Evidence, Message
 from shared.domain.outcome import HardFail, Outcome, SoftFail
-from shared.domain.routes import HTTPTarget, Route
+from shared.domain.routes import HTTPTarget, Route, current_target
 from shared.domain.tenancy import Tenant
 from shared.flow.claim import LEASE, Claimed, Dropped, Later, Settled, claim
 from shared.flow.inbound_request import InboundRequests
@@ -179,9 +179,10 @@ async def _attempt(claimed: Claimed, lane: Lane, failed: SoftFail | None, using:
     decided = decide(message, claimed.tenant, route)
     if decided is not None or route is None:
         return decided or HardFail(NOT_OURS)
-    if not isinstance(message.endpoint, HTTPTarget):
+    target = current_target(route, message.endpoint)
+    if not isinstance(target, HTTPTarget):
         return HardFail(NOT_OURS)
-    return failed or await _post(message, message.endpoint, route, lane, using)
+    return failed or await _post(message, target, route, lane, using)
 
 
 async def _post(message: Message, target: HTTPTarget, route: Route, lane: Lane, using: Forwarding) -> Outcome:
@@ -229,4 +230,10 @@ async def _settle(claimed: Claimed, outcome: Outcome, took: timedelta, using: Fo
 
 def _names(claimed: Claimed) -> dict[str, object]:
     message = claimed.message
-    return {"server_id": message.server_id, "message_id": message.id, "attempt": message.attempt}
+    direction = message.direction.value
+    return {
+        "server_id": message.server_id,
+        "message_id": message.id,
+        "attempt": message.attempt,
+        "direction": direction,
+    }

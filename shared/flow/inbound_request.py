@@ -9,8 +9,9 @@ from shared.domain.event_names import Dialect
 from shared.domain.inbound_payload import CONTENT_TYPES, inbound_body
 from shared.domain.message import Message
 from shared.domain.postal_signature import new_private_key
-from shared.domain.routes import HTTPTarget, Route, secret_context
+from shared.domain.routes import HTTPTarget, Route
 from shared.domain.webhook_signature import signature_headers
+from shared.flow.route_secrets import authorization, route_secrets
 from shared.flow.webhook_request import USER_AGENTS
 from shared.network import HTTPAnswer, HTTPOut
 from shared.ports import Keyring
@@ -36,18 +37,17 @@ class InboundRequests:
         """Send the mail to the endpoint, once.
 
         Raises:
-            InvalidValue: the route's secret does not open under this master key.
+            InvalidValue: the route's secret or login does not open under this master key.
         """
         if len(raw) > OFF_LOOP_BYTES:
             body = await asyncio.to_thread(inbound_body, message, raw, target)
         else:
             body = inbound_body(message, raw, target)
         headers = {"Content-Type": CONTENT_TYPES[target.encoding], "User-Agent": USER_AGENTS[Dialect.POSTAL]}
-        if route.secret:
-            secret = self.keyring.unwrap(route.secret, context=secret_context(route)).decode()
-            headers |= signature_headers([secret], request_id(message), now, body)
+        headers |= authorization(route, target.url, self.keyring)
+        headers |= signature_headers(route_secrets(route, self.keyring, now), request_id(message), now, body)
         headers |= (await self.postal_key.signer(new_private_key)).headers(body)
-        return await self.http.post(target.url, headers=headers, body=body)
+        return await self.http.post(target.url, headers=headers, body=body, timeout_s=target.timeout_s)
 
 
 def request_id(message: Message) -> str:

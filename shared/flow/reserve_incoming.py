@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from shared.domain.errors import EnoughReported, StorageUnavailable
 from shared.domain.ids import draw_ids, draw_token
-from shared.domain.incoming import About, Destination, Incoming, ToRoute
+from shared.domain.incoming import About, Destination, Incoming, ToReports, ToRoute
 from shared.domain.incoming_head import head_of, message_id_of
 from shared.flow.receiving import Receiving
 from shared.ports import Bodies
@@ -57,7 +57,7 @@ def fingerprint(raw: bytes) -> Fingerprint:
 
 
 def digest_of(to: Destination, rcpt_to: str, mail_from: str, mail: Fingerprint) -> str:
-    """Return what makes a repeated mail the same one; empty for one to a route that has no Message-ID.
+    """Return what makes a repeated mail the same one; empty for a letter without Message-ID.
 
     Without an id, two letters of the same bytes may well be two (RFC 5322 §3.6.4 wants one in each).
     Of two such reports the second says nothing, and each time that one is tried again it would take another place.
@@ -68,7 +68,8 @@ def digest_of(to: Destination, rcpt_to: str, mail_from: str, mail: Fingerprint) 
         mail_from: envelope sender.
         mail: its bytes.
     """
-    if isinstance(to, ToRoute) and not mail.has_message_id:
+    for_people = isinstance(to, ToRoute) or (isinstance(to, ToReports) and to.otherwise is not None)
+    if for_people and not mail.has_message_id:
         return ""
     envelope = f"{mail_from}\n{rcpt_to}\n\n"  # no address holds a line end
     return hashlib.sha256(envelope.encode() + mail.sha256).hexdigest()
@@ -149,5 +150,5 @@ def _keys(incoming: Incoming) -> Sequence[str]:
 
 def _places(about: About, digest: str) -> Sequence[str]:
     count = MAX_BELIEVED if about.reports else MAX_UNBELIEVED
-    first = int(digest[:8], 16)  # only mail for routes may have none
+    first = int(digest[:8], 16) if digest else 0
     return [f"about\n{about.message_id}\n{about.reports}\n{(first + step) % count}" for step in range(count)]

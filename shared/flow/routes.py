@@ -1,17 +1,16 @@
-"""Routes: made, found, listed, removed."""
+"""Routes: made, found, listed, changed, removed, their secrets rotated."""
 
 import random
 import string
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 
-from shared.domain.endpoint import checked_url
 from shared.domain.errors import InvalidValue, NameTaken, NotFound, StorageUnavailable
+from shared.domain.route_changes import RouteChanges, changed
 from shared.domain.routes import (
     RETURN_PATH,
     TOKEN_LENGTH,
-    HTTPTarget,
     Route,
     RouteMode,
     SpamMode,
@@ -22,6 +21,8 @@ from shared.domain.routes import (
 )
 from shared.domain.tenancy import Server
 from shared.domain.webhook_signature import new_secret
+from shared.flow.endpoints import BOTH_SECRETS
+from shared.flow.route_secrets import split_targets, wrapped_logins
 from shared.ports import Keyring, Records
 from shared.settings import Network
 from shared.store.domains import Domains
@@ -43,23 +44,33 @@ class NewRoute:
     targets: Sequence[Target] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class IssuedRoute:
+    """A route with its secret, which is shown now and stored wrapped."""
+
+    route: Route
+    secret: str = field(repr=False)
+
+
 async def create_route(
     wanted: NewRoute,
     *,
     server: Server,
     allowed: Sequence[Network],
     records: Records,
+    keyring: Keyring,
     rng: random.Random,
     now: datetime,
-) -> Route:
+) -> IssuedRoute:
     """Make a route of a server.  Twice: the second is refused.
 
     Args:
-        wanted: name, mode and targets.
+        wanted: name, mode and targets; URLs may hold a user and password.
         server: whose route; the domain must be one that it may use, and verified.
         allowed: private networks that URLs may name.
         records: where it lies.
-        rng: draws the token; the system's.
+        keyring: wraps what is secret.
+        rng: draws token and secret; the system's.
         now: when it is made.
 
     Raises:
@@ -69,35 +80,66 @@ async def create_route(
         StorageUnavailable: the server is gone, or no free token was found.
     """
     name, domain = checked_route(wanted.address)
-    targets = tuple(
-        replace(each, url=checked_url(each.url, allowed)) if isinstance(each, HTTPTarget) else each
-        for each in checked_targets(name, wanted.mode, wanted.targets)
-    )
+    targets, logins = split_targets(checked_targets(name, wanted.mode, wanted.targets), allowed)
     if name != RETURN_PATH:
         await _check_domain(domain, server, records)
-    store = Routes(records)
+    store, secret = Routes(records), new_secret(rng)
     for _ in range(MAX_DRAWS):
         token = "".join(rng.choices(string.ascii_lowercase + string.digits, k=TOKEN_LENGTH))
         route = Route(server.id, name, domain, token, wanted.mode, now, wanted.spam_mode, targets)
+        route = replace(
+            route,
+            secret=keyring.wrap(secret.encode(), context=secret_context(route)),
+            logins=wrapped_logins(route, logins, keyring),
+        )
         if await store.add(route):
-            return route
+            return IssuedRoute(route, secret)
         if await store.get(server.id, domain, name) is not None:
-            raise NameTaken(f"there is a route for {route.address} already")
+            raise NameTaken(f"there is a route for {route.address} already: edgepost route update changes it")
     raise StorageUnavailable(f"{server.permalink} is gone, or no free token was found")
 
 
-async def issue_secret(route: Route, *, records: Records, keyring: Keyring, rng: random.Random) -> str:
-    """Draw the secret that signs what the route's HTTP endpoints get, and return it: it is shown this once.
-
-    Twice: another secret, which counts at once.
+async def update_route(
+    route: Route, changes: RouteChanges, *, allowed: Sequence[Network], records: Records, keyring: Keyring
+) -> Route:
+    """Change what is given; mail that waits for an endpoint that is still there is sent as it is then.
 
     Raises:
+        InvalidValue: a mode or target that this route may not have.
         NotFound: the route is gone.
     """
+    wanted = changed(route, changes)
+    if changes.targets is not None:
+        targets, logins = split_targets(wanted.targets, allowed)
+        wanted = replace(wanted, targets=targets, logins=wrapped_logins(route, logins, keyring))
+    elif not wanted.targets:
+        wanted = replace(wanted, logins="")
+    found = await Routes(records).change(wanted)
+    if found is None:
+        raise _gone(route)
+    return found
+
+
+async def rotate_route_secret(
+    route: Route,
+    *,
+    keep: timedelta = BOTH_SECRETS,
+    records: Records,
+    keyring: Keyring,
+    rng: random.Random,
+    now: datetime,
+) -> IssuedRoute:
+    """Give the route a new secret; the one before signs too for a while, so that no receiver must hurry.
+
+    Raises:
+        NotFound: the route is gone, or got another secret just now.
+    """
     secret = new_secret(rng)
-    if not await Routes(records).set_secret(route, keyring.wrap(secret.encode(), context=secret_context(route))):
-        raise NotFound(f"there is no route {route.address} any more")
-    return secret
+    wrapped = keyring.wrap(secret.encode(), context=secret_context(route))
+    found = await Routes(records).rotate(route, wrapped, previous_until=now + keep)
+    if found is None:
+        raise _gone(route)
+    return IssuedRoute(found, secret)
 
 
 async def find_route(address: str, *, server: Server, records: Records) -> Route:
@@ -137,6 +179,10 @@ async def remove_routes(server: Server, *, records: Records) -> None:
 async def _check_domain(name: str, server: Server, records: Records) -> None:
     usable = await Domains(records).usable_by(name, server)
     if not usable:
-        raise NotFound(f"the server {server.permalink} has no domain {name}")
+        raise NotFound(f"the server {server.permalink} has no domain {name}: edgepost domain add {name}")
     if not any(each.verified_at for each in usable):
-        raise InvalidValue(f"the domain {name} is not verified yet")
+        raise InvalidValue(f"the domain {name} is not verified yet: edgepost domain verify {name}")
+
+
+def _gone(route: Route) -> NotFound:
+    return NotFound(f"there is no route {route.address} any more, or it was changed just now")

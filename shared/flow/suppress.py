@@ -6,12 +6,12 @@ and an event.
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from shared.domain.errors import NotFound, StorageUnavailable
 from shared.domain.event import Event, EventKind
-from shared.domain.ids import MessageId, ServerId
+from shared.domain.ids import MessageId, OrganizationId, ServerId
 from shared.domain.moments import to_ms, to_ms_or_zero
 from shared.domain.suppression import (
     EXPIRING,
@@ -26,6 +26,7 @@ from shared.domain.suppression import (
 )
 from shared.ports import Outgoing, Queue, Stores
 from shared.settings import Settings
+from shared.store.servers import Servers
 from shared.store.suppressions import MAX_TRIES, SuppressionPage, Suppressions
 
 BY_HAND = "operator"
@@ -39,11 +40,12 @@ class Suppressing:
     suppressions: Suppressions
     events: Queue
     settings: Settings
+    servers: Servers
 
     @classmethod
     def over(cls, stores: Stores, settings: Settings) -> "Suppressing":
         """Return it over opened stores."""
-        return cls(Suppressions(stores.records), stores.events, settings)
+        return cls(Suppressions(stores.records), stores.events, settings, Servers(stores.records))
 
     def expiry(self, reason: Reason, now: datetime) -> datetime | None:
         """Return until when an entry with that reason holds; None for ever."""
@@ -138,8 +140,7 @@ async def _tell(entry: Suppression, change: Change, cause: Cause, using: Suppres
     name = f"{scope.owner}{scope.owner_id}#{scope.stream}#{entry.address}#{to_ms(change.at)}#{change.source}"
     event = Event(
         kind=EventKind.SUPPRESSION_ADDED if change.added else EventKind.SUPPRESSION_REMOVED,
-        # Entries of an organization concern all its servers: they stand under no server.
-        server_id=ServerId(0 if scope.organization else scope.owner_id),
+        server_id=ServerId(scope.owner_id),
         message_id=cause.message_id or MessageId(0),
         attempt=0,
         at=change.at,
@@ -155,4 +156,22 @@ async def _tell(entry: Suppression, change: Change, cause: Cause, using: Suppres
             "until": to_ms_or_zero(entry.until),
         },
     )
-    await using.events.send([Outgoing(event.to_json(), group=str(event.server_id))])
+    await tell_servers(event, scope, using)
+
+
+async def tell_servers(event: Event, scope: Scope, using: Suppressing) -> None:
+    """Send the event to the server of a list; what is on an organization's list concerns each of its servers.
+
+    So it is in each server's log, and reaches its webhooks.  Twice: the same events.
+    """
+    if not scope.organization:
+        await using.events.send([Outgoing(event.to_json(), group=str(event.server_id))])
+        return
+    cursor: str | None = None
+    while True:
+        servers, cursor = await using.servers.ids(OrganizationId(scope.owner_id), cursor)
+        events = [replace(event, server_id=each) for each in servers]
+        if events:
+            await using.events.send([Outgoing(each.to_json(), group=str(each.server_id)) for each in events])
+        if cursor is None:
+            return

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
 
+from shared.domain.csv_cells import inert, plain
 from shared.domain.errors import InvalidValue
 from shared.domain.event import Event, EventKind
 from shared.domain.ids import MessageId, ServerId
@@ -32,8 +33,7 @@ from shared.domain.suppression import (
     folded,
     new_suppression,
 )
-from shared.flow.suppress import Suppressing
-from shared.ports import Outgoing
+from shared.flow.suppress import Suppressing, tell_servers
 
 COLUMNS = ("address", "stream", "reason", "detail", "until", "added_at")
 BATCH = 250
@@ -42,8 +42,6 @@ BATCH = 250
 MAX_FIELD = 4000
 MAX_PROBLEMS = 20
 """Bad rows that are shown; all are counted."""
-
-_FORMULAS = ("=", "+", "-", "@")
 
 Progress = Callable[[int], None]
 """Is told how many rows were done so far."""
@@ -134,18 +132,7 @@ def csv_row(entry: Suppression) -> Sequence[str]:
     """Return an entry as a row of an export, in the order of ``COLUMNS``."""
     until = "" if entry.until is None else entry.until.isoformat(timespec="seconds")
     added = entry.added_at.isoformat(timespec="seconds")
-    return (*map(_inert, (entry.address, entry.scope.stream, entry.reason.value, entry.detail)), until, added)
-
-
-def _inert(text: str) -> str:
-    """Return the text as no spreadsheet takes it for a formula: addresses and details come from strangers."""
-    return f"'{text}" if text.startswith(_FORMULAS) else text
-
-
-def _plain(text: str) -> str:
-    """Return what ``_inert`` was given."""
-    text = text.strip()
-    return text[1:] if text.startswith("'") and text[1:].startswith(_FORMULAS) else text
+    return (*map(inert, (entry.address, entry.scope.stream, entry.reason.value, entry.detail)), until, added)
 
 
 def _rows(lines: Iterable[str]) -> Iterator[tuple[int, dict[str, str]]]:
@@ -177,13 +164,13 @@ def _bounded(lines: Iterable[str]) -> Iterator[str]:
 
 
 def _entry(row: dict[str, str], scope: Scope, source: str, now: datetime) -> Suppression:
-    address = _plain(row.get("address", "").lstrip("\ufeff"))
-    stream = checked_stream(_plain(row.get("stream", ""))) or scope.stream
+    address = plain(row.get("address", "").lstrip("\ufeff"))
+    stream = checked_stream(plain(row.get("stream", ""))) or scope.stream
     if scope.organization and stream:
         raise InvalidValue("a stream belongs to a server, not to an organization")
     given = row.get("reason", "").strip().lower()
     reason = Reason(given) if given in list(Reason) else Reason.IMPORT
-    detail = _plain(row.get("detail", ""))[:MAX_DETAIL]
+    detail = plain(row.get("detail", ""))[:MAX_DETAIL]
     if not detail.isprintable():
         raise InvalidValue("the detail has control characters")
     change = Change(now, added=True, reason=reason, source=source, detail=detail)
@@ -220,7 +207,7 @@ async def _store(entries: Sequence[Suppression], using: Suppressing, now: dateti
 async def _tell(scope: Scope, source: str, added: int, using: Suppressing, now: datetime) -> None:
     event = Event(
         kind=EventKind.SUPPRESSION_ADDED,
-        server_id=ServerId(0 if scope.organization else scope.owner_id),
+        server_id=ServerId(scope.owner_id),
         message_id=MessageId(0),
         attempt=0,
         at=now,
@@ -229,4 +216,4 @@ async def _tell(scope: Scope, source: str, added: int, using: Suppressing, now: 
         # In place of an address: an event for each of a million would be a flood.
         data={"address": "*", "count": added, "type": Reason.IMPORT.value, "scope": scope.name, "source": source},
     )
-    await using.events.send([Outgoing(event.to_json(), group=str(event.server_id))])
+    await tell_servers(event, scope, using)

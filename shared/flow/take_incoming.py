@@ -10,7 +10,16 @@ from shared.domain.complaint import Complaint, read_complaint
 from shared.domain.errors import InvalidValue
 from shared.domain.event import EventKind
 from shared.domain.ids import MessageId, ServerId
-from shared.domain.incoming import About, Incoming, ReportKind, ToReports, ToReturnPath, ToRoute, ToUnsubscribe
+from shared.domain.incoming import (
+    About,
+    Incoming,
+    ReportKind,
+    ToPeople,
+    ToReports,
+    ToReturnPath,
+    ToRoute,
+    ToUnsubscribe,
+)
 from shared.domain.message import Direction, Message
 from shared.flow.bounce import Followed, keep_followed, keep_unmatched, take_return_path
 from shared.flow.find_inward import named_by
@@ -39,9 +48,9 @@ async def take_incoming(incoming: Incoming, *, using: Receiving, now: datetime) 
             return await take_return_path(incoming, using=using, now=now)
         case ToUnsubscribe(_, message_id):
             return await _unsubscribe(incoming, message_id, using=using, now=now)
-        case ToReports(kind):
+        case ToReports(kind, otherwise):
             if kind in (ReportKind.COMPLAINTS, ReportKind.ABUSE):
-                return await _complain(incoming, using=using, now=now)
+                return await _complain(incoming, otherwise, using=using, now=now)
             await take_report(incoming.raw, records=using.stores.records, now=now)
             return None
         case _:
@@ -59,9 +68,14 @@ async def _unsubscribe(incoming: Incoming, message_id: MessageId, *, using: Rece
     return await keep_followed(incoming, followed, using=using, now=now)
 
 
-async def _complain(incoming: Incoming, *, using: Receiving, now: datetime) -> Message | None:
+async def _complain(
+    incoming: Incoming, otherwise: ToPeople | None, *, using: Receiving, now: datetime
+) -> Message | None:
     """Hand a complaint to the server whose message it names by our token; another one concerns nobody."""
     complaint = await asyncio.to_thread(read_complaint, incoming.raw)
+    if complaint is None and otherwise is not None:
+        to_people = replace(incoming, to=ToRoute(otherwise.route), rcpt_to=otherwise.address)
+        return await receive_route(to_people, using=using, now=now)
     if complaint is None:
         raise InvalidValue("this is no feedback report")
     for token in complaint.originals.report_tokens:

@@ -6,22 +6,25 @@ reports about domains that a tenant has are kept: otherwise anybody could fill t
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from shared.domain.errors import InvalidValue
-from shared.domain.reports.dmarc import DMARCReport, read_dmarc
+from shared.domain.reports.dmarc import DMARCReport, Source, read_dmarc
+from shared.domain.reports.sums import SUMS, Aggregate
 from shared.domain.reports.tls import TLSReport, read_tls
 from shared.domain.reports.unpacking import unpacked_reports
 from shared.ports import Records
 from shared.store.domains import Domains
-from shared.store.reports import Reports
+from shared.store.reports import Report, Reports
 
 log = logging.getLogger(__name__)
 
-DMARC = "dmarc"
-TLS = "tls"
+UNNAMED = "unnamed"
+"""Failures of which the reporter does not say what they were."""
+
 MAX_REPORTS = 10
 """In one mail; real ones have one."""
 
@@ -46,19 +49,11 @@ async def take_report(raw: bytes, *, records: Records, now: datetime) -> Taken:
     # Megabytes of XML or JSON: other work of the process goes on meanwhile.
     found = await asyncio.to_thread(_read, raw)
     counted = repeated = strange = 0
-    for each in found:
+    for each, number in zip(found, _numbers(found), strict=True):
         if not await Domains(records).named(each.domain, limit=1):
             strange += 1
             continue
-        new = await Reports(records).add(
-            DMARC if isinstance(each, DMARCReport) else TLS,
-            reporter=each.reporter,
-            report_id=each.report_id,
-            domain=each.domain,
-            at=each.begins_at,
-            sums=_sums(each),
-            now=now,
-        )
+        new = await Reports(records).add(_kept(each, number), now=now)
         counted, repeated = counted + new, repeated + (not new)
     log.info("report_taken", extra={"counted": counted, "repeated": repeated, "strange": strange})
     return Taken(counted, repeated, strange)
@@ -75,14 +70,35 @@ def _read(raw: bytes) -> Sequence[DMARCReport | TLSReport]:
     return found
 
 
-def _sums(report: DMARCReport | TLSReport) -> Mapping[str, int]:
-    if isinstance(report, DMARCReport):
-        return {
-            "messages": report.messages,
-            "passed": report.passed,
-            "dkim_passed": report.dkim_passed,
-            "spf_passed": report.spf_passed,
-            "quarantined": report.quarantined,
-            "rejected": report.rejected,
-        }
-    return {"successful": report.successful, "failed": report.failed}
+def _numbers(found: Sequence[DMARCReport | TLSReport]) -> Sequence[int]:
+    """Return for each report how many of its name came before it: one for each policy (RFC 8460 §4.4)."""
+    before: Counter[tuple[str, str, str]] = Counter()
+    numbers: list[int] = []
+    for each in found:
+        name = (each.reporter, each.report_id, each.domain)
+        numbers.append(before[name])
+        before[name] += 1
+    return numbers
+
+
+def _kept(found: DMARCReport | TLSReport, number: int) -> Report:
+    if isinstance(found, DMARCReport):
+        kind, sums = Aggregate.DMARC, _seen(found)
+        parts = {each.address: _seen(each) for each in found.sources}
+    else:
+        kind, sums = Aggregate.TLS, {"successful": found.successful, "failed": found.failed}
+        parts = {name or UNNAMED: {"failed": sessions} for name, sessions in found.failures}
+    return Report(
+        kind=kind,
+        domain=found.domain,
+        at=found.begins_at.astimezone(UTC),
+        reporter=found.reporter,
+        report_id=found.report_id,
+        sums=sums,
+        parts=parts,
+        number=number,
+    )
+
+
+def _seen(of: DMARCReport | Source) -> Mapping[str, int]:
+    return {name: getattr(of, name) for name in SUMS[Aggregate.DMARC]}

@@ -1,15 +1,19 @@
 """Tracking domains: added, checked in the DNS, changed and removed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from shared.domain.addresses import domain_name
+from shared.domain.dns_check import DNSStatus
 from shared.domain.dns_records import DNSRecord
 from shared.domain.errors import InvalidValue, NameTaken, NotFound, NotPermitted, StorageUnavailable
 from shared.domain.names import check_typed_name
 from shared.domain.tenancy import Scope, Server
 from shared.domain.tracking import TrackDomain, checked_excluded, host_of
+from shared.domain.tracking_check import judge
+from shared.flow.check_track_domain import plan_track_check
+from shared.flow.plan_check import check_wait
 from shared.network import Resolver
 from shared.ports import Records
 from shared.settings import Settings
@@ -124,22 +128,24 @@ async def verify_track_domain(
     """Look for the CNAME record and note it if it is there.
 
     A domain that is verified stays so, whatever the DNS says today: links that
-    were sent must go on working.
+    were sent must go on working.  Its record is looked at again and again from then on
+    (``shared.flow.check_track_domain``).
 
     Raises:
         LookupFailed: the DNS gave no answer; nothing changed.
         NotFound: the domain was removed meanwhile.
     """
     target = await resolver.cname(domain.name)
-    right = target is not None and target.lower() == settings.track_domain
+    status, what_to_do = judge(domain.name, target, settings.track_domain)
+    right = status is DNSStatus.OK
     if domain.verified_at is not None:
         state = "its CNAME record is there" if right else "though its CNAME record is not there"
         return TrackVerification(domain, verified=True, explanation=f"{domain.name} is verified; {state}")
     if not right:
-        found = "has no CNAME record" if target is None else f"is a CNAME of {target[:253]!a}"
-        wanted = f"publish at {domain.name} a CNAME record to {settings.track_domain}"
-        return TrackVerification(domain, verified=False, explanation=f"{domain.name} {found}; {wanted}")
-    verified = await TrackDomains(records).mark_verified(domain, now)
+        return TrackVerification(domain, verified=False, explanation=what_to_do)
+    due = now + check_wait(settings)
+    await plan_track_check(replace(domain, check_due=due), records)
+    verified = await TrackDomains(records).mark_verified(domain, now, check_due=due)
     if verified is None:
         raise _gone(domain.name)
     return TrackVerification(verified, verified=True, explanation=f"{domain.name} is verified: links may carry it")

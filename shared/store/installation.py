@@ -12,14 +12,8 @@ from shared.store.domains import domain_puts
 from shared.store.items import moment, number, text
 from shared.store.keys import installation_key, user_key
 from shared.store.organizations import organization_puts
+from shared.store.schema import RECORDS_SCHEMA, schema_problem
 from shared.store.servers import server_puts
-
-RECORDS_SCHEMA = 1
-"""The form of all records; a change that an older Edgepost would misread raises it.
-
-It is checked wherever the installation is read: by ``serve``, ``node`` and
-``initialize`` before they do anything.
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,13 +75,8 @@ class Installations:
         item = await self._records.get(installation_key())
         if item is None:
             return None
-        # Stores of the first versions have no number; theirs is the first form.
-        schema = number(item, "schema") if "schema" in item else 1
-        if schema > RECORDS_SCHEMA:
-            raise StorageUnavailable(
-                f"the records have schema version {schema}; this Edgepost knows versions up to {RECORDS_SCHEMA}:"
-                " run the newer Edgepost that wrote them, or restore a backup"
-            )
+        if problem := schema_problem(item):
+            raise StorageUnavailable(problem)
         return _from_item(item)
 
     async def create(self, first: FirstThings) -> bool:

@@ -37,7 +37,7 @@
 | token of a route, unique | ``route-token#{token}`` | ``-`` |
 | suppression | ``suppression#{s or o}#{server or organization}#{shard}`` | address, or ``{address}#{stream}`` |
 | hard failure of late | ``hard-failure#{server}#{shard}`` | address |
-| report taken in | ``report#{kind}#{hash of reporter, id and domain}`` | ``-`` |
+| report taken in | ``report#{domain}`` | ``{kind}#{day}#{hash of reporter and id}`` |
 | sums of reports | ``reports#{domain}`` | ``{kind}#{day}`` |
 
 All numbers in sort keys are zero-padded, so that text order is number order.
@@ -306,9 +306,14 @@ def _address_shard(address: str) -> int:
     return crc32(address.encode("utf-8", "surrogatepass")) % SUPPRESSION_SHARDS
 
 
-def report_key(kind: str, name_hash: str) -> Key:
-    """Return where it is noted that a report was taken in."""
-    return Key(f"report#{kind}#{name_hash}", "-")
+def report_key(domain: str, kind: str, at: datetime, name_hash: str) -> Key:
+    """Return where a report about a domain's day lies."""
+    return Key(report_partition(domain), f"{kind}#{at:%Y%m%d}#{name_hash}")
+
+
+def report_partition(domain: str) -> str:
+    """Return where the reports about a domain lie, by kind and day."""
+    return f"report#{domain}"
 
 
 def report_sums_key(domain: str, kind: str, at: datetime) -> Key:

@@ -4,7 +4,15 @@ from collections.abc import Mapping
 from typing import assert_never
 
 from shared.domain.job import TLSMode
-from shared.domain.routes import AddressTarget, Encoding, HTTPTarget, PayloadFormat, SMTPTarget, Target
+from shared.domain.routes import (
+    TIMEOUT_S,
+    AddressTarget,
+    Encoding,
+    HTTPTarget,
+    PayloadFormat,
+    SMTPTarget,
+    Target,
+)
 from shared.ports import Value
 from shared.store.items import number, text
 
@@ -22,6 +30,8 @@ def target_item(target: Target) -> Value:
                 item["attachments"] = False
             if target.strip_replies:
                 item["strip_replies"] = True
+            if target.timeout_s != TIMEOUT_S:
+                item["timeout_s"] = target.timeout_s
             return item
         case SMTPTarget(host, port, tls):
             return {"kind": "smtp", "host": host, "port": port, "tls": tls.value}
@@ -42,6 +52,7 @@ def target_of(row: Mapping[str, Value]) -> Target:
                 PayloadFormat(text(item, "format") or PayloadFormat.HASH),
                 attachments=bool(item.get("attachments", True)),
                 strip_replies=bool(item.get("strip_replies", False)),
+                timeout_s=number(item, "timeout_s") or TIMEOUT_S,
             )
         case "smtp":
             return SMTPTarget(text(item, "host"), number(item, "port"), TLSMode(text(item, "tls")))

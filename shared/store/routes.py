@@ -1,13 +1,14 @@
 """Routes in the records: by domain and name, by token, and in their server's list."""
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from shared.domain.ids import ServerId
 from shared.domain.message import Message
-from shared.domain.moments import to_ms
+from shared.domain.moments import to_ms, to_ms_or_zero
 from shared.domain.routes import Route, RouteMode, SpamMode, names_for
-from shared.ports import Absent, Delete, Equals, Exists, Item, Key, Put, Records, Update
-from shared.store.items import moment, number, rows, text
+from shared.ports import Absent, Condition, Delete, Equals, Exists, Item, Key, Put, Records, Update
+from shared.store.items import moment, moment_or_none, number, rows, text
 from shared.store.keys import route_key, route_listing_key, route_token_key, server_key
 from shared.store.route_targets import target_item, target_of
 
@@ -69,10 +70,30 @@ class Routes:
         found = await self._records.get_many(keys)
         return [_from_item(found[key]) for key in keys if key in found], page.cursor
 
-    async def set_secret(self, route: Route, secret: str) -> bool:
-        """Give the route another secret, wrapped; False if it is gone.  Twice: the same secret."""
-        update = Update(_key(route), set={"secret": secret}, when=[Exists(), Equals("token", route.token)])
-        return await self._records.update(update) is not None
+    async def rotate(self, route: Route, secret: str, *, previous_until: datetime) -> Route | None:
+        """Give the route another secret, wrapped; None if it is gone or has got another one meanwhile."""
+        wanted: Item = {
+            "secret": secret,
+            "previous_secret": route.secret,
+            "previous_until": to_ms_or_zero(previous_until),
+        }
+        return await self._change(route, wanted, Equals("secret", route.secret))
+
+    async def change(self, route: Route) -> Route | None:
+        """Store mode, spam mode, targets and logins, and return the route as it is now; None if it is gone."""
+        wanted: Item = {
+            "mode": route.mode.value,
+            "spam_mode": route.spam_mode.value,
+            "targets": [target_item(each) for each in route.targets],
+            "logins": route.logins,
+        }
+        return await self._change(route, wanted)
+
+    async def _change(self, route: Route, wanted: Item, *when: Condition) -> Route | None:
+        # Another route of the same address has another token.
+        same = (Exists(), Equals("token", route.token))
+        item = await self._records.update(Update(_key(route), set=wanted, when=(*same, *when)))
+        return None if item is None else _from_item(item)
 
     async def remove(self, route: Route) -> None:
         """Remove it and free its address and token.  Twice: nothing more."""
@@ -99,6 +120,9 @@ def _to_item(route: Route) -> Item:
         "spam_mode": route.spam_mode.value,
         "created_at": to_ms(route.created_at),
         "secret": route.secret,
+        "previous_secret": route.previous_secret,
+        "previous_until": to_ms_or_zero(route.previous_until),
+        "logins": route.logins,
         "targets": [target_item(each) for each in route.targets],
     }
 
@@ -114,4 +138,7 @@ def _from_item(item: Item) -> Route:
         spam_mode=SpamMode(text(item, "spam_mode")),
         targets=tuple(target_of(row) for row in rows(item, "targets") if isinstance(row, dict)),
         secret=text(item, "secret"),
+        previous_secret=text(item, "previous_secret"),
+        previous_until=moment_or_none(item, "previous_until"),
+        logins=text(item, "logins"),
     )

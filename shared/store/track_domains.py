@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 
+from shared.domain.dns_check import DNSStatus
 from shared.domain.ids import ServerId
 from shared.domain.moments import to_ms, to_ms_or_zero
 from shared.domain.tracking import TrackDomain
+from shared.domain.tracking_check import TrackCheck
 from shared.ports import Absent, Delete, Equals, Exists, Item, Put, Records, Update
 from shared.store.items import flag, moment, moment_or_none, number, rows, text
 from shared.store.keys import server_key, track_domain_key, track_host_key
@@ -69,12 +71,15 @@ class TrackDomains:
             if cursor is None:
                 return found
 
-    async def mark_verified(self, domain: TrackDomain, at: datetime) -> TrackDomain | None:
-        """Note that its name may be used and return it as it is now; None if it is gone."""
+    async def mark_verified(self, domain: TrackDomain, at: datetime, *, check_due: datetime) -> TrackDomain | None:
+        """Note that its name may be used and return it as it is now; None if it is gone.
+
+        The entry of the check must have been put.
+        """
         key = track_domain_key(domain.server_id, domain.name)
         done = await self._records.atomically(
             [
-                Update(key, set={"verified_at": to_ms(at)}, when=[Exists()]),
+                Update(key, set={"verified_at": to_ms(at), "check_due": to_ms(check_due)}, when=[Exists()]),
                 Update(
                     track_host_key(domain.name),
                     set={"verified": True},
@@ -82,7 +87,32 @@ class TrackDomains:
                 ),
             ]
         )
-        return replace(domain, verified_at=at) if done else None
+        return replace(domain, verified_at=at, check_due=check_due) if done else None
+
+    async def save_check(
+        self, domain: TrackDomain, check: TrackCheck | None, due: datetime | None
+    ) -> TrackDomain | None:
+        """Store a new check, if there is one, and when the next is due; return the domain as it is now.
+
+        None if it is gone, or somebody else stored a check since it was read.
+        """
+        attributes: Item = {"check_due": to_ms_or_zero(due)}
+        if check is not None:
+            attributes |= _check_item(check)
+        # The moment of its making tells it from one of the same name that was added after this was removed.
+        when = [
+            Equals("created_at", to_ms(domain.created_at)),
+            Equals("check_at", to_ms_or_zero(domain.check.at if domain.check else None)),
+            Equals("check_due", to_ms_or_zero(domain.check_due)),
+        ]
+        key = track_domain_key(domain.server_id, domain.name)
+        item = await self._records.update(Update(key, set=attributes, when=[Exists(), *when]))
+        return None if item is None else _from_item(item)
+
+    async def mark_told(self, domain: TrackDomain, check: TrackCheck) -> None:
+        """Note that its server knows of this check.  Twice, or after a newer check: nothing more."""
+        key, when = track_domain_key(domain.server_id, domain.name), [Equals("check_at", to_ms(check.at))]
+        await self._records.update(Update(key, set={"check_told": True}, when=when))
 
     async def change(
         self,
@@ -124,7 +154,32 @@ def _to_item(domain: TrackDomain) -> Item:
         "clicks": domain.clicks,
         "opens": domain.opens,
         "excluded": list(domain.excluded),
+        "check_due": to_ms_or_zero(domain.check_due),
+        **({"check_at": 0} if domain.check is None else _check_item(domain.check)),
     }
+
+
+def _check_item(check: TrackCheck) -> Item:
+    return {
+        "check_at": to_ms(check.at),
+        "check_since": to_ms(check.since),
+        "check_status": check.status.value,
+        "check_error": check.error,
+        "check_told": check.told,
+    }
+
+
+def _check_of(item: Item) -> TrackCheck | None:
+    at = moment_or_none(item, "check_at")
+    if at is None:
+        return None
+    return TrackCheck(
+        at,
+        moment(item, "check_since"),
+        DNSStatus(text(item, "check_status")),
+        text(item, "check_error"),
+        told=flag(item, "check_told"),
+    )
 
 
 def _from_item(item: Item) -> TrackDomain:
@@ -138,4 +193,6 @@ def _from_item(item: Item) -> TrackDomain:
         clicks=flag(item, "clicks"),
         opens=flag(item, "opens"),
         excluded=tuple(str(each) for each in rows(item, "excluded")),
+        check=_check_of(item),
+        check_due=moment_or_none(item, "check_due"),
     )

@@ -15,7 +15,8 @@ from shared.domain.message import Message, Via
 from shared.domain.tenancy import Domain, Server
 from smtp_node.authentication.keys import SigningKey
 from smtp_node.authentication.sign import sign
-from smtp_node.deliver.tracking.rewrite import Marking, rewritten
+from smtp_node.deliver.tracking.rewrite import Marking
+from smtp_node.deliver.tracking.safely import tracked
 from smtp_node.deliver.unsubscribing import Unsubscribing, with_unsubscribing
 
 
@@ -57,7 +58,7 @@ def compose(
         hostname: of this installation, for Received.
         at: time of the signature.
     """
-    raw = with_unsubscribing(rewritten(body, marking), unsubscribing)
+    raw = with_unsubscribing(tracked(message, body, marking), unsubscribing)
     ids = b"X-Postal-MsgID: %s\r\n" % message.token.encode()
     if report_token:
         ids += REPORT_HEADER + b": %s\r\n" % report_token.encode()

@@ -6,6 +6,7 @@ back here; ``Delivered-To`` marks it, so that it does not go round; and it is se
 
 import asyncio
 import logging
+from dataclasses import replace
 from datetime import datetime
 
 from shared.domain.errors import InvalidValue, MalformedMessage, StorageUnavailable
@@ -13,7 +14,7 @@ from shared.domain.forwarding import LOOP, decide, delivered_to, loops
 from shared.domain.job import ToInbound
 from shared.domain.message import Evidence, Message
 from shared.domain.outcome import HardFail, Outcome
-from shared.domain.routes import AddressTarget
+from shared.domain.routes import AddressTarget, current_target
 from shared.domain.tenancy import Domain
 from shared.flow.claim import Claimed
 from shared.flow.queues import target_of
@@ -61,9 +62,12 @@ async def plan_forward(
         StorageUnavailable: the message could not be read.
     """
     message, settings = claimed.message, settling.settings
-    decided = decide(message, claimed.tenant, await Routes(settling.stores.records).of_message(message))
+    route = await Routes(settling.stores.records).of_message(message)
+    decided = decide(message, claimed.tenant, route)
     if decided is not None:
         return decided
+    if route is not None:
+        message = replace(message, endpoint=current_target(route, message.endpoint))
     target = target_of(message)
     if isinstance(target, ToInbound):
         return HardFail("The message is for the inbound function, not for a node.")

@@ -246,6 +246,7 @@ def _fields(job: Job, made: _Made, waited: timedelta) -> dict[str, object]:
         "message_id": job.message_id,
         "server_id": job.server_id,
         "attempt": job.attempt,
+        "direction": made.claimed.message.direction.value,
         "outcome": type(made.outcome).__name__,
         "smtp_code": evidence.smtp_code if evidence else 0,
         "mx": evidence.mx if evidence else "",

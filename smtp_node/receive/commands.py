@@ -72,8 +72,10 @@ def parse_mail(argument: str, *, limit_bytes: int) -> Sender | Reply:
         return BAD_SENDER
 
 
-def parse_recipient(argument: str, *, utf8: bool) -> str | Reply:
+def parse_recipient(argument: str, *, utf8: bool, hostname: str = "localhost") -> str | Reply:
     """Return the checked address in ``TO:<a@b>``, or why not; no parameter is known.
+
+    ``postmaster`` needs no domain (RFC 5321 §4.1.1.3): it is this host's.
 
     Source routes and address literals are refused, which RFC 5321 §4.1.1.3 and
     RFC 6409 §4.2 leave to us: only attacks use them.
@@ -89,7 +91,7 @@ def parse_recipient(argument: str, *, utf8: bool) -> str | Reply:
     if not address.isascii() and not utf8:
         return UTF8_NOT_ASKED
     try:
-        return checked(address)
+        return checked(f"postmaster@{hostname}" if address.lower() == "postmaster" else address)
     except InvalidValue:
         return BAD_RECIPIENT
 

@@ -25,6 +25,8 @@ DENIALS = {
     replies.BAD_SERVER_TOKEN: "invalid-server-token",
     replies.BAD_ROUTE_TOKEN: "invalid-route-token",
     replies.ROUTE_REJECTS: "route-rejects",
+    replies.NO_POSTMASTER: "no-postmaster",
+    replies.POSTMASTER_MISSING: "postmaster-missing",
 }
 """Postal's names of why a recipient was refused."""
 
@@ -202,7 +204,7 @@ class Conversation(Session):
             self.client_error("rcpt-to-out-of-order")
             self.say(replies.MAIL_FIRST)
             return
-        address = parse_recipient(arg or "", utf8=transaction.sender.utf8)
+        address = parse_recipient(arg or "", utf8=transaction.sender.utf8, hostname=self.limits.hostname)
         if isinstance(address, Reply):
             self.client_error("empty-rcpt-to" if address is replies.EMPTY_RECIPIENT else "invalid-rcpt-to")
             self.say(address)

@@ -20,6 +20,8 @@ from smtp_node.receive.replies import AUTHENTICATION_REQUIRED, RELAYING_DENIED, 
 REFUSALS: Mapping[InwardRefusal, Reply] = {
     InwardRefusal.NO_SUCH_SERVER: replies.BAD_SERVER_TOKEN,
     InwardRefusal.NO_SUCH_ROUTE: replies.BAD_ROUTE_TOKEN,
+    InwardRefusal.NO_OPERATOR: replies.NO_POSTMASTER,
+    InwardRefusal.OPERATOR_MISSING: replies.POSTMASTER_MISSING,
     InwardRefusal.REJECTED: replies.ROUTE_REJECTS,
     InwardRefusal.SUSPENDED: SUSPENDED,
 }

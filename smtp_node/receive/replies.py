@@ -86,6 +86,9 @@ RELAYING_DENIED = Reply(550, "5.7.1", "Relaying denied")
 BAD_SERVER_TOKEN = Reply(550, "5.1.1", "Invalid server token")
 BAD_ROUTE_TOKEN = Reply(550, "5.1.1", "Invalid route token")
 ROUTE_REJECTS = Reply(550, "5.7.1", "Route does not accept incoming messages")
+NO_POSTMASTER = Reply(550, "5.1.1", "No mailbox for postmaster here, see this installation's web site")
+# RFC 3463 §3.4: X.3.5 is a system that is not set up rightly.
+POSTMASTER_MISSING = Reply(451, "4.3.5", "Mailbox of postmaster is not set up rightly, please try again")
 IN_ANOTHER_MESSAGE = Reply(452, "4.5.3", "Recipients here and elsewhere need a message each")
 SUSPENDED = Reply(535, "5.7.1", "Mail server has been suspended")
 

@@ -18,7 +18,10 @@ VIOLATIONS = {
     "Inside shared every file has its layer": ("shared/extra.py", ""),
     "Adapters know no mail: neither store nor flow": ("shared/adapters/b.py", "import shared.store"),
     "Only wiring.py files name adapters": ("smtp_node/deliver/c.py", "import shared.adapters.clock"),
-    "Functions never import each other; edge is the kit of three": ("functions/events/d.py", "import functions.api.x"),
+    "Functions never import each other; edge is the kit of three, outward of two": (
+        "functions/events/d.py",
+        "import functions.api.x",
+    ),
     "Receive and deliver meet only through the queue": ("smtp_node/receive/e.py", "import smtp_node.deliver.c"),
     "Authentication and scan serve receive and deliver, and know neither": (
         "smtp_node/scan/f.py",
@@ -44,6 +47,7 @@ PERMITTED = {
     "functions/pixel/handler.py": "import functions.edge.reply",
     "functions/events/wiring.py": "import shared.adapters.clock",
     "functions/events/entry.py": "import functions.telemetry",
+    "functions/webhooks/wiring.py": "import functions.outward.wiring",
     "functions/events/handler.py": "import functions.batch",
     "functions/telemetry.py": "import aws_lambda_powertools",
     "smtp_node/deliver/client.py": "import aiosmtplib, smtp_node.authentication.f, smtp_node.scan.x",
@@ -59,7 +63,7 @@ EXPECTED = {
     *(f"shared/{folder}/x.py" for folder in ("adapters", "domain", "flow", "store")),
     *(f"shared/{name}.py" for name in ("ports", "settings", "smart_host", "setting_values", "adapters/clock")),
     *(f"smtp_node/{name}.py" for name in ("node", "wiring", "receive/x", "deliver/x", "authentication/f", "scan/x")),
-    *("functions/api/x.py", "functions/edge/reply.py", "standalone/serve.py"),
+    *("functions/api/x.py", "functions/edge/reply.py", "functions/outward/wiring.py", "standalone/serve.py"),
 }
 """Modules that the contracts and the files above name; empty unless given."""
 

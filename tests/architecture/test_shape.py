@@ -18,6 +18,7 @@ CATCH_ALL = {
     "standalone/consumers.py": "the worker loop of standalone: one batch must not stop the process",
     "shared/adapters/embedded/writer.py": "the writer thread's loop: hands each error to the caller whose it is",
     "functions/batch.py": "the Lambda batch loop: reports the failed item and goes on",
+    "smtp_node/deliver/tracking/safely.py": "links are an extra: a fault in them must not lose the message",
 }
 """Files that may catch ``Exception``, and why; each logs the traceback and goes on."""
 

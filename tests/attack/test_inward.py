@@ -126,7 +126,15 @@ class TestFloods:
         here = post.here
         targets = [HTTPTarget("https://hooks.example.test/a"), HTTPTarget("https://hooks.example.test/b")]
         wanted = NewRoute(address="__returnpath__", targets=targets)
-        await create_route(wanted, server=here.server, allowed=(), records=here.records, rng=here.rng, now=here.clock())
+        await create_route(
+            wanted,
+            server=here.server,
+            allowed=(),
+            records=here.records,
+            keyring=here.stores.keyring,
+            rng=here.rng,
+            now=here.clock(),
+        )
         address = f"{await post.token(await post.sent())}@{RP}"
 
         kept = await taken(post, address, [ANSWER % (number, number) for number in range(MAX_UNBELIEVED + 5)])

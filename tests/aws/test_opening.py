@@ -25,6 +25,8 @@ OUTPUTS = {
     "BodiesTable": "edgepost-bodies",
     "BodiesBucket": "edgepost-bucket",
     "EventsQueue": "https://sqs.us-east-1.amazonaws.com/1/events",
+    "WebhooksQueue": "https://sqs.us-east-1.amazonaws.com/1/webhooks",
+    "InboundQueue": "https://sqs.us-east-1.amazonaws.com/1/inbound",
     "WorkQueues": "default=https://sqs.us-east-1.amazonaws.com/1/default,warm=https://sqs.us-east-1.amazonaws.com/1/warm",
     "SecretsPath": "/edgepost/production",
 }
@@ -80,7 +82,16 @@ class TestNamesOf:
         for stack in ({}, {"EDGEPOST_STACK": "production"}):
             with pytest.raises(SettingsError) as caught:
                 names_of(Settings.from_env({"EDGEPOST_BACKEND": "aws", **stack}), cloud.clients)
-            assert len(caught.value.problems) == (5 if stack else 6)
+            assert len(caught.value.problems) == (7 if stack else 8)
+
+    @pytest.mark.parametrize("output", ["WebhooksQueue", "InboundQueue"])
+    def test_a_stack_of_an_older_template_is_refused(self, cloud: Cloud, output: str) -> None:
+        """Mail that is taken for a queue which is not there would wait for ever."""
+        deploy(cloud, {name: value for name, value in OUTPUTS.items() if name != output})
+        settings = Settings.from_env({"EDGEPOST_BACKEND": "aws", "EDGEPOST_STACK": "production"})
+
+        with pytest.raises(SettingsError, match=f"has no output {output}; update it"):
+            names_of(settings, cloud.clients)
 
     def test_says_that_there_is_no_such_stack(self, cloud: Cloud) -> None:
         """A typing error must not look like an outage."""

@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import Awaitable
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -91,7 +92,7 @@ class TestIncoming:
 
 class TestRoutes:
     async def test_is_found_by_what_it_took_and_has_the_last_secret(self, world: World) -> None:
-        """A route that was made anew under the same address is not given the old one's secret."""
+        """One that is gone is not made again by whoever still holds it; of two secrets at once one counts."""
         server, routes = server_at(world), Routes(world.records)
         await world.records.atomically(server_puts(server))
         route = Route(
@@ -99,13 +100,19 @@ class TestRoutes:
         )
         assert await routes.add(route)
 
-        assert await routes.set_secret(route, "wrapped")
+        until = world.clock() + timedelta(days=1)
+        rotated = [await routes.rotate(route, wrapped, previous_until=until) for wrapped in ("wrapped", "second")]
+        changed = await routes.change(replace(route, mode=RouteMode.HOLD, targets=(), logins="logins"))
         stored = await routes.get(server.id, "example.test", "support")
 
-        assert stored is not None
-        assert (list(stored.targets), stored.secret) == (TARGETS, "wrapped")
+        assert [each and each.secret for each in rotated] == ["wrapped", None]
+        assert rotated[0] is not None
+        assert list(rotated[0].targets) == TARGETS
+        assert (rotated[0].previous_secret, rotated[0].previous_until) == ("", until)
+        assert stored == changed == replace(rotated[0], mode=RouteMode.HOLD, targets=(), logins="logins")
         await routes.remove(route)
-        assert not await routes.set_secret(route, "other")
+        assert await routes.rotate(route, "other", previous_until=until) is None
+        assert await routes.change(route) is None
         assert await routes.get(server.id, "example.test", "support") is None
 
 

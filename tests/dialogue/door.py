@@ -46,6 +46,7 @@ INWARD: dict[str, Inward | InwardRefusal] = {
     "token123": Inward(ToRoute(ROUTE), "info@here.test"),
     "good": Inward(ToReturnPath(ServerId(7), MessageId(1)), "good@rp.example.test"),
     "dmarc": Inward(ToReports(ReportKind.DMARC), "dmarc@rp.example.test"),
+    "postmaster": InwardRefusal.NO_OPERATOR,
     "suspended": InwardRefusal.SUSPENDED,
     "reject": InwardRefusal.REJECTED,
 }
@@ -124,7 +125,7 @@ class RecordingInside:
             return INWARD.get(local, InwardRefusal.NO_SUCH_SERVER)
         if domain == "routes.example.test":
             return INWARD.get(local, InwardRefusal.NO_SUCH_ROUTE)
-        return INWARD.get(local) if domain == "here.test" else None
+        return INWARD.get(local) if domain in ("here.test", HOSTNAME) else None
 
     async def authenticate(self, raw: bytes, mail_from: str, origin: Origin) -> tuple[bytes, bytes, str]:
         """State nothing."""

@@ -53,9 +53,16 @@ async def make_route(
     """Make a route of the first domain."""
     here = behind.installation
     wanted = NewRoute(address=f"{name}@example.test", mode=mode, targets=targets, spam_mode=spam)
-    return await create_route(
-        wanted, server=here.server, allowed=(), records=here.records, rng=here.rng, now=here.clock()
+    made = await create_route(
+        wanted,
+        server=here.server,
+        allowed=(),
+        records=here.records,
+        keyring=here.stores.keyring,
+        rng=here.rng,
+        now=here.clock(),
     )
+    return made.route
 
 
 async def bring(behind: House, *recipients: str, raw: bytes = MAIL, times: int = 1) -> str:

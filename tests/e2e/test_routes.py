@@ -30,7 +30,8 @@ MAIL = (
 def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
     """One that may reach receivers on this machine, and whose retries come at once."""
     networks = "http:127.0.0.0/8,smtp:127.7.0.0/24"
-    with running(tmp_path_factory.mktemp("routes"), allow_networks=networks, time_factor="300") as made:
+    settings = {"allow_networks": networks, "time_factor": "300", "postmaster": f"operator@{DOMAIN}"}
+    with running(tmp_path_factory.mktemp("routes"), **settings) as made:
         # Ann's domain says that this machine may send for her; no other domain does.
         made.internet.publish("example.net", MX=[[10, "mx1.test"]], TXT=["v=spf1 ip4:127.0.0.1 -all"])
         yield made
@@ -57,6 +58,35 @@ def deliver(installation: Installation, name: str, unique: str, *, sender: str =
     with smtplib.SMTP("127.0.0.1", installation.tree.ports["smtp"], local_hostname="mx.example.net") as client:
         assert client.sendmail(sender, [f"{name}@{DOMAIN}"], raw) == {}
     return raw
+
+
+class TestOperator:
+    def test_whoever_writes_to_postmaster_or_abuse_reaches_them(
+        self, installation: Installation, receiver: Receiver
+    ) -> None:
+        """RFC 5321 §4.5.1; the endpoint wants a login, which stands in no list."""
+        with smtplib.SMTP("127.0.0.1", installation.tree.ports["smtp"], local_hostname="mx.example.net") as client:
+            client.helo()
+            client.mail(SENDER)
+            before = client.docmd("RCPT", "TO:<postmaster>")
+        made = route(installation, "operator", "--http", receiver.url.replace("://", "://ann:s%40cret@"))
+
+        for number, address in enumerate(("<postmaster>", "<abuse@rp.localhost>", "<Postmaster@routes.localhost>")):
+            with smtplib.SMTP("127.0.0.1", installation.tree.ports["smtp"], local_hostname="mx.example.net") as client:
+                client.helo()
+                client.mail(SENDER)
+                assert client.docmd("RCPT", f"TO:{address}") == (250, b"2.1.5 OK")
+                assert client.data(MAIL.replace(b"%b", b"operator-%d" % number))[0] == 250
+        taken = until(lambda: len(receiver.taken) == 3 and list(receiver.taken), "three mails")
+
+        assert before[0] == 451
+        assert Counter(json.loads(body)["rcpt_to"] for _, body in taken) == {
+            f"operator+postmaster@{DOMAIN}": 2,
+            f"operator+abuse@{DOMAIN}": 1,
+        }
+        login = base64.b64encode(b"ann:s@cret").decode()
+        assert {headers["authorization"] for headers, _ in taken} == {f"Basic {login}"}
+        assert "ann:" not in json.dumps(made)
 
 
 class TestHTTPEndpoint:

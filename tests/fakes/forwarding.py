@@ -14,10 +14,9 @@ from shared.flow.forward import Forwarding, forward
 from shared.flow.inbound_request import InboundRequests
 from shared.flow.lanes import Lanes
 from shared.flow.queues import group_of, next_job, queue_of
-from shared.flow.routes import NewRoute, create_route, issue_secret
+from shared.flow.routes import NewRoute, create_route
 from shared.ports import Outgoing, Queue
 from shared.store.postal_key import PostalKey
-from shared.store.routes import Routes
 from tests.fakes.http import FakeHTTP
 from tests.fakes.installation import Installation, install
 
@@ -61,15 +60,12 @@ class Inbox:
             server=self.here.server,
             allowed=(),
             records=self.here.records,
+            keyring=self.here.stores.keyring,
             rng=self.rng,
             now=self.here.clock(),
         )
-        keyring = self.here.stores.keyring
-        secret = await issue_secret(made, records=self.here.records, keyring=keyring, rng=self.rng)
-        self.secrets[made.address] = secret
-        found = await Routes(self.here.records).get(self.here.server.id, made.domain, made.name)
-        assert found is not None
-        return found
+        self.secrets[made.route.address] = made.secret
+        return made.route
 
     async def receive(self, route: Route, raw: bytes = MAIL, **changes: object) -> Message:
         """Store a mail that the route took, as a node does: body, job, record."""

@@ -18,6 +18,7 @@ class Posted:
     """Names in lower case."""
 
     body: bytes
+    timeout_s: float | None = None
 
 
 @dataclass
@@ -27,9 +28,11 @@ class FakeHTTP:
     script: Callable[[Posted], HTTPAnswer | Awaitable[HTTPAnswer]] | None = None
     posted: list[Posted] = field(default_factory=list)
 
-    async def post(self, url: str, *, headers: Mapping[str, str], body: bytes) -> HTTPAnswer:
+    async def post(
+        self, url: str, *, headers: Mapping[str, str], body: bytes, timeout_s: float | None = None
+    ) -> HTTPAnswer:
         """Note the request and answer as scripted."""
-        request = Posted(url, {name.lower(): value for name, value in headers.items()}, body)
+        request = Posted(url, {name.lower(): value for name, value in headers.items()}, body, timeout_s)
         self.posted.append(request)
         if self.script is None:
             return answer(200)

@@ -178,9 +178,16 @@ class Post:
         """Make a route info@ of the first domain."""
         here = self.here
         wanted = NewRoute(address="info@example.test", mode=mode)
-        return await create_route(
-            wanted, server=here.server, allowed=(), records=here.records, rng=here.rng, now=here.clock()
+        made = await create_route(
+            wanted,
+            server=here.server,
+            allowed=(),
+            records=here.records,
+            keyring=here.stores.keyring,
+            rng=here.rng,
+            now=here.clock(),
         )
+        return made.route
 
     async def incoming(self) -> list[Key]:
         """Return where the records of incoming mail lie."""

@@ -120,6 +120,29 @@ class TestEdge:
         assert {"ApiUrl", "PixelUrl", "RedirectUrl", "UnsubscribeUrl"} <= outputs.keys()
 
 
+class TestMonitoring:
+    def test_each_queue_and_each_consumer_is_on_the_dashboard(self) -> None:
+        """What waits where nobody looks is found by a customer."""
+        root = read_yaml(ROOT / "template.yaml")
+        stack = read_yaml(ROOT / "infra/monitoring.yaml")
+        queues = {name for name in root["Outputs"] if name.endswith(("Queue", "Queues"))}
+        consumers = {
+            name
+            for name, resource in root["Resources"].items()
+            if resource["Type"] == "AWS::Serverless::Function"
+            and any(each["Type"] in ("SQS", "Schedule") for each in resource["Properties"].get("Events", {}).values())
+        }
+
+        body, names = stack["Resources"]["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"]
+        shown = json.loads(re.sub(r"\$\{[A-Za-z:]+\}", "x", body))
+
+        assert len(shown["widgets"]) >= 10
+        assert queues | consumers <= stack["Parameters"].keys()
+        assert {each for each in consumers if f"${{{each}}}" not in body} == set()
+        assert {each for each in queues if json.dumps(names).count(f'"Ref": "{each}"') == 0} == set()
+        assert {each for each in names if f"${{{each}}}" not in body} == set()
+
+
 class TestPool:
     def test_queue_is_like_the_root_stacks(self) -> None:
         """A pool whose jobs wait or die otherwise than others' would be a riddle."""

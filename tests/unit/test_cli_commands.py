@@ -59,6 +59,16 @@ def server(data_dir: Path) -> str:
     return str(run("server", "create", "Main", "--organization", "acme")["permalink"])
 
 
+class TestDomainNames:
+    @pytest.mark.parametrize("name", ["exam_ple", "example", "mail_1.example.com"])
+    def test_a_typing_error_is_noticed_at_once(self, server: str, name: str) -> None:
+        """Not when the records that were printed for it are never found."""
+        code, text = fails("domain", "add", name, "--server", server)
+
+        assert code == "InvalidValue"
+        assert "such as example.com" in text
+
+
 class TestInitialize:
     def test_prints_the_same_document_each_time(self, data_dir: Path) -> None:
         """Scripts call it to find out what was made."""

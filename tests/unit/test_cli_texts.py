@@ -2,15 +2,21 @@
 
 import json
 import shlex
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from email import message_from_bytes
 from typing import Any
 
 import pytest
+import typer
 
+from cli.main import app
+from cli.moments import moment
 from cli.printing import Answer, print_answer, print_error
+from cli.route_documents import route_for_people
 from cli.trial import trial_message
 from cli.welcome import domain_hint, reachable, welcome
+from shared.domain.errors import InvalidValue
 from shared.domain.first_secrets import Secrets
 from shared.domain.headers import check_bytes
 from shared.flow.initialize import FirstRun
@@ -135,3 +141,84 @@ class TestPrintError:
         printed = capsys.readouterr()
         assert printed.out == ""
         assert printed.err == "edgepost: a\nedgepost: b\n"
+
+
+class TestMoment:
+    @pytest.mark.parametrize(
+        ("text", "found"),
+        [
+            ("24h", datetime(2025, 12, 31, tzinfo=UTC)),
+            ("2026-03-01", datetime(2026, 3, 1, tzinfo=UTC)),
+            ("2026-03-01T12:00:00+02:00", datetime(2026, 3, 1, 10, tzinfo=UTC)),
+        ],
+    )
+    def test_takes_what_people_write(self, text: str, found: datetime) -> None:
+        """So long ago, a day, or exactly."""
+        assert moment(text, NOW) == found
+
+    @pytest.mark.parametrize("text", ["yesterday", "2026-13-01", "2026-03-01T12:00:00", ""])
+    def test_says_what_would_do(self, text: str) -> None:
+        """A time without its zone may be hours off."""
+        with pytest.raises(InvalidValue, match="2026-03-01T12:00:00Z"):
+            moment(text, NOW)
+
+
+class TestRouteForPeople:
+    def test_each_endpoint_is_one_line(self) -> None:
+        """A table of eight columns is no answer on a terminal of eighty."""
+        secret_free = {"route": "a@b.test", "mode": "Endpoint", "spam_mode": "Mark", "forward_address": "x@r.test"}
+        http = {"encoding": "BodyAsJSON", "format": "Hash", "attachments": True, "strip_replies": False}
+        endpoints = [
+            http | {"endpoint": "https://a.test/", "timeout_s": 30, "login": True, "tls": None},
+            dict.fromkeys(http) | {"endpoint": "smtp://h.test:25", "timeout_s": None, "login": None, "tls": "starttls"},
+            dict.fromkeys(http) | {"endpoint": "c@d.test", "timeout_s": None, "login": None, "tls": None},
+        ]
+
+        lines = route_for_people(secret_free | {"created_at": "now", "endpoint_options": endpoints}).splitlines()
+
+        assert lines[-3:] == [
+            "to https://a.test/  (BodyAsJSON, Hash, with attachments, answers within 30 s, with login)",
+            "to smtp://h.test:25  (TLS starttls)",
+            "to c@d.test",
+        ]
+
+
+class TestPiped:
+    def test_a_row_is_a_line(self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+        """Whoever pipes a list into grep looks for whole addresses."""
+        monkeypatch.delenv("COLUMNS", raising=False)
+        row = {f"text_{number}": f"{number}" * 40 for number in range(5)}
+
+        print_answer(Answer({"rows": [row]}), as_json=False)
+
+        assert any(all(value in line for value in row.values()) for line in capsys.readouterr().out.splitlines())
+
+
+def commands_of(group: Any, above: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every command with its whole name."""
+    for name, each in group.commands.items():
+        whole = f"{above} {name}".strip()
+        if hasattr(each, "commands"):
+            yield from commands_of(each, whole)
+        else:
+            yield whole, each
+
+
+ALL = dict(commands_of(typer.main.get_group(app)))
+RUNNING = {"serve", "node"}
+"""They run until they are told to stop, and print lines for people."""
+
+
+class TestCommands:
+    @pytest.mark.parametrize("name", sorted(ALL))
+    def test_each_explains_itself(self, name: str) -> None:
+        """Whoever does not know it has nothing else to ask."""
+        command = ALL[name]
+
+        assert command.help
+        assert [each.name for each in command.params if not getattr(each, "help", None)] == []
+
+    @pytest.mark.parametrize("name", sorted(ALL.keys() - RUNNING))
+    def test_each_can_be_read_by_a_program(self, name: str) -> None:
+        """A command without it is found out by whoever has written the script around it."""
+        assert any("--json" in each.opts for each in ALL[name].params)

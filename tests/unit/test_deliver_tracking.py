@@ -1,15 +1,21 @@
 """The node tracks what it sends: by the message's switches, its domain and its server."""
 
 import json
+import logging
 from typing import Any
 
 import pytest
 
 from shared.domain.tenancy import Scope
+from shared.domain.tracking import Tracking
 from shared.flow.track_domains import NewTrackDomain, add_track_domain, update_track_domain
 from shared.settings import Settings
 from shared.store.servers import Servers
-from shared.tokens import CLICK, OPEN
+from shared.tokens import CLICK, OPEN, Named
+from smtp_node.deliver.compose import compose
+from smtp_node.deliver.tracking.rewrite import Marking
+from smtp_node.deliver.tracking.safely import tracked
+from standalone.log_figures import WORKER_ERRORS
 from tests.fakes.installation import Installation, install
 from tests.unit.test_deliver_worker import ScriptedSender, work_until, worker_of
 
@@ -49,6 +55,53 @@ def is_clicked(raw: bytes, host: str = HOST) -> bool:
 def is_opened(raw: bytes, host: str = HOST) -> bool:
     """Tell whether there is a pixel of the host."""
     return b'<img src="https://%b/o/' % host.encode() in raw
+
+
+class TestTracked:
+    async def test_a_fault_of_ours_costs_the_tracking_and_not_the_message(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """It would come again at each attempt, and after eighteen the message would be lost."""
+        here = await install(SETTINGS)
+        message = await here.accept_one()
+
+        def broken(raw: bytes, marking: Marking | None) -> bytes:
+            raise RecursionError("a form that nobody thought of")
+
+        with caplog.at_level(logging.ERROR):
+            assert tracked(message, HTML, None, rewrite=broken) == HTML
+
+        [line] = [each for each in caplog.records if each.msg == "tracking_failed"]
+        assert vars(line)["message_id"] == message.id
+        assert "tracking_failed" in WORKER_ERRORS  # so that it is counted
+
+    async def test_such_a_message_is_sent(self) -> None:
+        """The whole way: a link whose token cannot be made."""
+        here = await install(SETTINGS)
+        await track(here)
+        message = await here.accept_one(raw=HTML % b"")
+        body = HTML.replace(b"go</a>", b'go</a> <a href="https+notrack://shop.example.com/b">x</a>') % b""
+        composed = compose(
+            message,
+            here.server,
+            body,
+            (),
+            marking=Marking(Tracking(host=HOST, clicks=True), "https://x", Unmaking(), Named(7, 1)),  # type: ignore[arg-type]
+            report_token="",
+            unsubscribing=None,
+            hostname="mx.test",
+            at=here.clock(),
+        )
+
+        assert composed.raw == body.replace(b"+notrack", b"")
+
+
+class Unmaking:
+    """Tokens with a fault."""
+
+    def make(self, *_: object) -> str:
+        """Fail as no library is expected to."""
+        raise ZeroDivisionError
 
 
 class TestTracking:

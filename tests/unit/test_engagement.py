@@ -25,6 +25,8 @@ class TestCountedAs:
             (hit(EventKind.CLICKED, **{"class": "human", "skipped": 40}), {"clicked": 41, "clicked_human": 1}),
             (hit(EventKind.UNSUBSCRIBED), {"unsubscribed": 1}),
             (hit(EventKind.DELIVERED), {"delivered": 1}),
+            (hit(EventKind.DELIVERED, direction="incoming"), {"delivered_incoming": 1}),
+            (hit(EventKind.FAILED, direction="incoming"), {"failed_incoming": 1}),
         ],
     )
     def test_keeps_both_numbers(self, event: Event, counts: dict[str, int]) -> None:

@@ -5,10 +5,13 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
-from functions.inbound.handler import _forward
+from functions.inbound.handler import forward_record
+from functions.outward.records import all_at_once
+from shared.domain.engagement import counted_as
 from shared.domain.event import Event, EventKind
 from shared.domain.forwarding import NO_ROUTE, QUARANTINE
 from shared.domain.holding import SUSPENDED
@@ -58,6 +61,7 @@ class TestForward:
         assert (row.details, row.output) == (f"Received a 200 from {URL.url}", "OK")
         [event] = [Event.from_json(each) for each in await inbox.here.take_events()]
         assert (event.kind, event.message_id) == (EventKind.DELIVERED, message.id)
+        assert counted_as(event) == {"delivered_incoming": 1}  # not among what was delivered to the world
 
     async def test_requests_are_signed_in_three_ways(self) -> None:
         """Our plain signature, Standard Webhooks', and Postal's with the installation's key."""
@@ -215,7 +219,7 @@ class TestForward:
         sent = {"SentTimestamp": "1767225600000", "ApproximateReceiveCount": "1"}
         records = [{"messageId": name, "body": body, "attributes": sent} for name, body in bodies.items()]
 
-        found = await _forward(records, inbox.forwarding)
+        found = await all_at_once(records, partial(forward_record, using=inbox.forwarding), function="inbound")
 
         assert found == {"batchItemFailures": [{"itemIdentifier": "bad"}, {"itemIdentifier": "node"}]}
         assert len(inbox.http.posted) == 1

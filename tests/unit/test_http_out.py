@@ -29,11 +29,13 @@ INSIDE = {
 }
 
 
-async def post(url: str, *, limits: HTTPLimits | None = None, inside: bool = True) -> HTTPAnswer:
+async def post(
+    url: str, *, limits: HTTPLimits | None = None, inside: bool = True, timeout_s: float | None = None
+) -> HTTPAnswer:
     """Send one request."""
     http = AiohttpOut(FakeResolver(addresses=INSIDE), allowed=LOOPBACK if inside else (), limits=limits)
     try:
-        return await http.post(url, headers={"X-A": "b"}, body=b"{}")
+        return await http.post(url, headers={"X-A": "b"}, body=b"{}", timeout_s=timeout_s)
     finally:
         await http.close()
 
@@ -157,9 +159,12 @@ class TestAnswers:
             await asyncio.sleep(60)
 
         async with listening(hang) as listener:
-            answer = await post(listener.url(), limits=QUICK)
+            answers = [
+                await post(listener.url(), limits=QUICK),
+                await post(listener.url(), timeout_s=0.5),  # the caller's own limit in place of the usual one
+            ]
 
-        assert (answer.status, answer.error) == (0, TIMED_OUT)
+        assert [(each.status, each.error) for each in answers] == [(0, TIMED_OUT)] * 2
 
     async def test_a_body_that_trickles_is_cut_and_counts(self) -> None:
         """One byte now and then must hold no connection for ever."""

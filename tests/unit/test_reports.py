@@ -6,12 +6,13 @@ import json
 import zipfile
 import zlib
 from base64 import encodebytes
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import pytest
 
 from shared.domain.errors import InvalidValue
-from shared.domain.reports.dmarc import MAX_SOURCES, read_dmarc
+from shared.domain.reports.dmarc import MAX_SOURCES, Source, read_dmarc
+from shared.domain.reports.sums import Aggregate
 from shared.domain.reports.tls import read_tls
 from shared.domain.reports.unpacking import MAX_REPORT_BYTES, unpacked, unpacked_reports
 from shared.flow.take_report import Taken, take_report
@@ -58,6 +59,9 @@ TLS = {
 }
 
 
+DAY = date(2026, 1, 1)
+
+
 def zipped(content: bytes, *, files: int = 1) -> bytes:
     """Return a zip of as many files with this content."""
     packed = io.BytesIO()
@@ -84,7 +88,8 @@ class TestReadDMARC:
         assert (report.domain, report.reporter, report.policy) == ("example.test", "Provider", "reject")
         assert (report.messages, report.passed, report.dkim_passed, report.spf_passed) == (15, 12, 10, 2)
         assert (report.quarantined, report.rejected) == (2, 3)
-        assert report.sources[0] == ("192.0.2.1", 10, 10)
+        assert report.sources[0] == Source("192.0.2.1", 10, 10, 10, 0, 0, 0)
+        assert report.sources[2] == Source("2001:db8::1", 2, 2, 0, 2, 2, 0)
         assert report.begins_at == datetime(2026, 1, 1, tzinfo=UTC)
 
     def test_takes_the_namespace_of_rfc_9990(self) -> None:
@@ -230,8 +235,8 @@ class TestTakeReport:
         again = await take_report(packed, records=here.records, now=here.clock())
 
         assert (first, again) == (Taken(1, 0, 0), Taken(0, 1, 0))
-        [day] = await Reports(here.records).of("example.test", "dmarc")
-        assert (day.day, day.sums["messages"], day.sums["passed"], day.sums["reports"]) == ("20260101", 15, 12, 1)
+        [day] = await Reports(here.records).days("example.test", Aggregate.DMARC, since=DAY, until=DAY)
+        assert (day.day, day.sums["messages"], day.sums["passed"], day.sums["reports"]) == (DAY, 15, 12, 1)
 
     async def test_tls_reports_have_sums_of_their_own(self) -> None:
         """The two kinds count different things."""
@@ -243,8 +248,21 @@ class TestTakeReport:
             now=here.clock(),
         )
 
-        [day] = await Reports(here.records).of("example.test", "tls")
+        [day] = await Reports(here.records).days("example.test", Aggregate.TLS, since=DAY, until=DAY)
         assert (day.sums["successful"], day.sums["failed"]) == (5326, 303)
+
+    async def test_each_policy_of_a_report_counts(self) -> None:
+        """RFC 8460 §4.4: a domain with MTA-STS and DANE has two in one report."""
+        here = await install()
+        both = TLS | {"policies": [TLS["policies"][0], TLS["policies"][0]]}
+        packed = mail(json.dumps(both).encode(), "application/tlsrpt+json")
+
+        first = await take_report(packed, records=here.records, now=here.clock())
+        again = await take_report(packed, records=here.records, now=here.clock())
+
+        assert (first, again) == (Taken(2, 0, 0), Taken(0, 2, 0))
+        [day] = await Reports(here.records).days("example.test", Aggregate.TLS, since=DAY, until=DAY)
+        assert (day.sums["successful"], day.sums["reports"]) == (2 * 5326, 1)
 
     async def test_nobodys_domain_leaves_nothing(self) -> None:
         """Whoever writes to the report address could fill the store with domains of their own."""

@@ -35,14 +35,16 @@ URL = HTTPTarget("https://hooks.example.com/mail")
 
 async def make(here: Installation, address: str, *targets: Target, mode: RouteMode = RouteMode.ENDPOINT) -> Route:
     """Make a route of the one server."""
-    return await create_route(
+    made = await create_route(
         NewRoute(address=address, mode=mode, targets=targets),
         server=here.server,
         allowed=(),
         records=here.records,
+        keyring=here.stores.keyring,
         rng=random.Random(5),
         now=here.clock(),
     )
+    return made.route
 
 
 class TestNames:
@@ -169,11 +171,12 @@ class TestCreateRoute:
             server=other,
             allowed=(),
             records=here.records,
+            keyring=here.stores.keyring,
             rng=random.Random(6),
             now=here.clock(),
         )
 
-        assert await Routes(here.records).get(other.id, "", "__returnpath__") == made
+        assert await Routes(here.records).get(other.id, "", "__returnpath__") == made.route
 
     @pytest.mark.parametrize(
         ("address", "mode", "targets"),

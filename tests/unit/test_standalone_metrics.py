@@ -129,12 +129,15 @@ class TestPrometheusMeter:
         """A figure for each of endlessly many servers would grow for ever."""
         made = meter(run_dir)
         for server in range(MAX_SERVERS + 2):
-            made.count("edgepost_delivery_attempts_total", server=str(server), outcome="Sent")
+            made.count("edgepost_delivery_attempts_total", server=str(server), direction="outgoing", outcome="Sent")
 
         found = await samples(run_dir)
 
-        assert found['edgepost_delivery_attempts_total{"outcome": "Sent", "server": "other"}'] == 2
-        assert found['edgepost_delivery_attempts_total{"outcome": "Sent", "server": "0"}'] == 1
+        assert (
+            found['edgepost_delivery_attempts_total{"direction": "outgoing", "outcome": "Sent", "server": "other"}']
+            == 2
+        )
+        assert found['edgepost_delivery_attempts_total{"direction": "outgoing", "outcome": "Sent", "server": "0"}'] == 1
 
     def test_is_what_the_smtp_door_wants(self, run_dir: Path) -> None:
         """The door has a smaller protocol of its own; each of its names must be in the table."""
@@ -158,12 +161,14 @@ class TestScrape:
         """An API key is handed to customers; other customers' volume is none of their business."""
         made = meter(run_dir)
         for server in ("1", "2", "11"):
-            made.count("edgepost_delivery_attempts_total", server=server, outcome="Sent")
+            made.count("edgepost_delivery_attempts_total", server=server, direction="outgoing", outcome="Sent")
         made.count("edgepost_worker_errors_total", error="x")
 
         found = await samples(run_dir, server=1, events=Depth(1, 2, 3, 4))
 
-        assert found == {'edgepost_delivery_attempts_total{"outcome": "Sent", "server": "1"}': 1}
+        assert found == {
+            'edgepost_delivery_attempts_total{"direction": "outgoing", "outcome": "Sent", "server": "1"}': 1
+        }
 
     async def test_shows_queues_as_they_are(self, run_dir: Path) -> None:
         """A queue that grows is the first sign of almost everything."""
@@ -199,8 +204,8 @@ class TestScrape:
     async def test_postals_names_stand_beside_ours(self, run_dir: Path) -> None:
         """Dashboards that were made for Postal go on showing something."""
         made = meter(run_dir)
-        made.count("edgepost_delivery_attempts_total", server="1", outcome="Sent")
-        made.count("edgepost_delivery_attempts_total", server="2", outcome="SoftFail")
+        made.count("edgepost_delivery_attempts_total", server="1", direction="outgoing", outcome="Sent")
+        made.count("edgepost_delivery_attempts_total", server="2", direction="incoming", outcome="SoftFail")
         made.observe("edgepost_message_queue_latency_seconds", 0.2)
         made.count("postal_smtp_server_client_errors", error="invalid-credentials")
 
@@ -216,11 +221,13 @@ class TestLogFigures:
     async def test_lines_are_counted(self, run_dir: Path) -> None:
         """The flows have no meter: what they log is what is counted."""
         handler = LogFigures(meter(run_dir))
-        settled = {"server_id": 1, "outcome": "Sent", "took_ms": 300, "waited_ms": 20}
+        settled = {"server_id": 1, "direction": "outgoing", "outcome": "Sent", "took_ms": 300, "waited_ms": 20}
+        forwarded = {"server_id": 1, "direction": "incoming", "outcome": "HardFail", "took_ms": 40}
 
         for event, fields in (
             ("message_accepted", {"server_id": 1, "via": "HTTP", "recipients": 3}),
             ("attempt_settled", settled),
+            ("inbound_settled", forwarded),
             ("mail_scanned", {"scanner": "clamd", "result": "done", "took_ms": 250}),
             ("scan_failed", {"scanner": "clamd", "result": "timeout", "took_ms": 500}),
             ("settle_failed", {}),
@@ -230,8 +237,10 @@ class TestLogFigures:
 
         found = await samples(run_dir)
         assert found['edgepost_messages_accepted_total{"server": "1", "via": "HTTP"}'] == 3
-        assert found['edgepost_delivery_attempts_total{"outcome": "Sent", "server": "1"}'] == 1
-        assert found['edgepost_delivery_seconds_sum{"outcome": "Sent"}'] == 0.3
+        assert found['edgepost_delivery_attempts_total{"direction": "outgoing", "outcome": "Sent", "server": "1"}'] == 1
+        assert found['edgepost_delivery_seconds_sum{"direction": "outgoing", "outcome": "Sent"}'] == 0.3
+        refused = '{"direction": "incoming", "outcome": "HardFail", "server": "1"}'
+        assert found[f"edgepost_delivery_attempts_total{refused}"] == 1
         assert found["edgepost_message_queue_latency_seconds_count{}"] == 1
         assert found['edgepost_worker_errors_total{"error": "settle_failed"}'] == 1
         assert found['edgepost_scans_total{"result": "done", "scanner": "clamd"}'] == 1

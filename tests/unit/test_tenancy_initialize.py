@@ -19,8 +19,8 @@ from shared.flow.organizations import create_organization
 from shared.ports import Update, Write
 from shared.settings import Settings
 from shared.store.directory import Directory
-from shared.store.installation import RECORDS_SCHEMA
 from shared.store.keys import installation_key
+from shared.store.schema import RECORDS_SCHEMA
 from tests.fakes.clock import FakeClock
 from tests.fakes.records import FakeRecords
 

@@ -26,9 +26,6 @@ _OUTPUTS = {
 }
 """Output of the stack for each setting (template.yaml)."""
 
-_MAY_BE_MISSING = ("webhooks_queue", "inbound_queue")
-"""What stacks of older templates do not have; mail goes on without it."""
-
 
 @dataclass(frozen=True, slots=True)
 class Names:
@@ -41,11 +38,7 @@ class Names:
     """URL, as those below."""
 
     webhooks_queue: str
-    """Empty if the stack has none."""
-
     inbound_queue: str
-    """Empty if the stack has none."""
-
     work_queues: Mapping[str, str]
     """By IP pool."""
 
@@ -65,13 +58,19 @@ def names_of(settings: Settings, clients: Clients) -> Names:
         outputs = _outputs(settings.stack, clients)
         for name, output in _OUTPUTS.items():
             found[name] = found[name] or outputs.get(output, "")
-    missing = [name for name, value in found.items() if not value and name not in _MAY_BE_MISSING]
+    missing = [name for name, value in found.items() if not value]
     if missing:
-        where = f"and the stack {settings.stack} has no such output" if settings.stack else "or give EDGEPOST_STACK"
-        raise SettingsError([f"EDGEPOST_BACKEND=aws needs {PREFIX}{name.upper()}, {where}" for name in missing])
+        raise SettingsError([_problem(name, settings.stack) for name in missing])
     if isinstance(found["work_queues"], str):
         found["work_queues"] = QUEUES(found["work_queues"])
     return Names(**{**found, "work_queues": dict(found["work_queues"])})
+
+
+def _problem(name: str, stack: str) -> str:
+    needed = f"EDGEPOST_BACKEND=aws needs {PREFIX}{name.upper()}"
+    if not stack:
+        return f"{needed}, or give EDGEPOST_STACK"
+    return f"{needed}: the stack {stack} has no output {_OUTPUTS[name]}; update it to this version's template.yaml"
 
 
 def _outputs(stack: str, clients: Clients) -> Mapping[str, str]:

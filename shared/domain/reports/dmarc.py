@@ -6,8 +6,11 @@ nothing fetched.
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from heapq import nlargest
+from ipaddress import ip_address
 from xml.parsers import expat
 
 from shared.domain.addresses import domain_name
@@ -21,6 +24,19 @@ MAX_SOURCES = 50
 
 MAX_COUNT = 2**40
 _FIRST, _LAST = datetime(2010, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What was seen from one IP address."""
+
+    address: str
+    messages: int
+    passed: int
+    dkim_passed: int
+    spf_passed: int
+    quarantined: int
+    rejected: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +59,8 @@ class DMARCReport:
     spf_passed: int
     quarantined: int
     rejected: int
-    sources: tuple[tuple[str, int, int], ...]
-    """(IP address, messages, passed), most messages first."""
+    sources: tuple[Source, ...]
+    """Most messages first."""
 
 
 @dataclass(slots=True)
@@ -57,8 +73,7 @@ class _Sums:
     row: dict[str, str] = field(default_factory=dict)
     records: int = 0
     counted: Counter[str] = field(default_factory=Counter)
-    by_source: Counter[str] = field(default_factory=Counter)
-    passed_by_source: Counter[str] = field(default_factory=Counter)
+    by_source: dict[str, Counter[str]] = field(default_factory=dict)
 
 
 _META = {
@@ -137,16 +152,25 @@ def _count(sums: _Sums) -> None:
     text = row.get("count", "")
     count = int(text) if text.isascii() and text.isdigit() and len(text) <= 12 else 0
     dkim, spf = row.get("dkim", "").lower() == "pass", row.get("spf", "").lower() == "pass"
-    counted = sums.counted
-    counted["messages"] += count
-    counted["passed"] += count * (dkim or spf)
-    counted["dkim"] += count * dkim
-    counted["spf"] += count * spf
-    counted[row.get("disposition", "").lower()] += count
-    source = row.get("source", "")[:45]
+    seen = {
+        "messages": count,
+        "passed": count * (dkim or spf),
+        "dkim": count * dkim,
+        "spf": count * spf,
+        row.get("disposition", "").lower(): count,
+    }
+    sums.counted.update(seen)
+    source = _address(row.get("source", ""))
     if source and (source in sums.by_source or len(sums.by_source) < 10 * MAX_SOURCES):
-        sums.by_source[source] += count
-        sums.passed_by_source[source] += count * (dkim or spf)
+        sums.by_source.setdefault(source, Counter()).update(seen)
+
+
+def _address(text: str) -> str:
+    """Return an IP address in its usual form; empty if it is none: reporters are strangers."""
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        return ""
 
 
 def _report(sums: _Sums) -> DMARCReport:
@@ -160,16 +184,26 @@ def _report(sums: _Sums) -> DMARCReport:
         begins_at=_moment(meta.get("begin", "")),
         ends_at=_moment(meta.get("end", "")),
         policy=meta.get("policy", "")[:20].lower(),
-        messages=min(counted["messages"], MAX_COUNT),
-        passed=min(counted["passed"], MAX_COUNT),
-        dkim_passed=min(counted["dkim"], MAX_COUNT),
-        spf_passed=min(counted["spf"], MAX_COUNT),
-        quarantined=min(counted["quarantine"], MAX_COUNT),
-        rejected=min(counted["reject"], MAX_COUNT),
-        sources=tuple(
-            (source, count, sums.passed_by_source[source]) for source, count in sums.by_source.most_common(MAX_SOURCES)
-        ),
+        **_numbers(counted),
+        sources=tuple(Source(each, **_numbers(sums.by_source[each])) for each in _most(sums.by_source)),
     )
+
+
+def _numbers(counted: Counter[str]) -> dict[str, int]:
+    names = {
+        "messages": "messages",
+        "passed": "passed",
+        "dkim_passed": "dkim",
+        "spf_passed": "spf",
+        "quarantined": "quarantine",
+        "rejected": "reject",
+    }
+    return {name: min(counted[key], MAX_COUNT) for name, key in names.items()}
+
+
+def _most(by_source: dict[str, Counter[str]]) -> Sequence[str]:
+    """Return the addresses with the most messages."""
+    return nlargest(MAX_SOURCES, by_source, key=lambda each: by_source[each]["messages"])
 
 
 def _moment(text: str) -> datetime:
