@@ -8,6 +8,7 @@ Postal writes them on unscanned mail too, as ``no``; we write of a mail only wha
 import re
 from collections.abc import Iterator
 
+from shared.domain.headers import BLOCK_BYTES
 from shared.domain.inspection import MAX_CHECKS, Inspection, Ruling, shown
 from shared.domain.message import SpamStatus
 from shared.domain.tenancy import Server
@@ -23,6 +24,8 @@ NAMES = (
 _FIELD = re.compile(
     rb"^(?:%s)[ \t]*+:[^\r\n]*+\r\n(?:[ \t][^\r\n]*+\r\n)*+" % b"|".join(NAMES), re.IGNORECASE | re.MULTILINE
 )
+
+_FIELD_END = re.compile(rb"\r\n(?![ \t])")
 
 
 def inspection_fields(ruling: Ruling, server: Server) -> bytes:
@@ -58,5 +61,17 @@ def without_forged_fields(raw: bytes) -> bytes:
     # However long the head: a reader without our limits reads all of it.
     end = raw.find(b"\r\n\r\n")
     end = end + 2 if end >= 0 else len(raw)
-    clean, found = _FIELD.subn(b"", raw[:end])
-    return b"".join((clean, memoryview(raw)[end:])) if found else raw
+    blocks = [_FIELD.subn(b"", raw[start:stop]) for start, stop in _blocks(raw, end)]
+    if not any(found for _, found in blocks):
+        return raw
+    return b"".join((*(clean for clean, _ in blocks), memoryview(raw)[end:]))
+
+
+def _blocks(raw: bytes, end: int) -> Iterator[tuple[int, int]]:
+    """Yield where parts of the head begin and end, whole fields each: one search over all stops every other thread."""
+    start = 0
+    while start < end:
+        line_end = _FIELD_END.search(raw, start + BLOCK_BYTES, end)
+        stop = line_end.end() if line_end else end
+        yield start, stop
+        start = stop

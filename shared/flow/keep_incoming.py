@@ -1,4 +1,4 @@
-"""Keep a mail that came in: body, reservation, record, and only then what follows from it.
+"""Keep a mail that came in: body and reservation, record, and only then what follows from it.
 
 The reservation holds what was drawn for the mail.  A client that did not see our 250
 sends the same bytes again; it is given the same ids then, and every later step is
@@ -11,6 +11,7 @@ neither itself nor a free place is refused.  That counts without a counter: a ma
 one reservation as any other does, and a place is free again when its reservation expires.
 """
 
+import asyncio
 import hashlib
 import logging
 import random
@@ -46,6 +47,7 @@ may each tell of a delay once a day, and a recipient's machine may answer."""
 MAX_DETAILS = 250
 MAX_OUTPUT = 512
 MAX_DIGESTED_ID = 250
+QUICK_HEAD_BYTES = 32_768
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +143,9 @@ async def keep(
         StorageUnavailable: nothing was promised.
     """
     server = (await using.tenant(incoming)).server
-    reservation, key = reserved or await reserve(incoming, using=using, now=now)
-    message = _message(incoming, fate, reservation)
+    head = await _head_of(incoming)
+    reservation, key = reserved or await _reserve(incoming, head, using=using, now=now)
+    message = _message(incoming, head, fate, reservation)
     rows = [_row(message, fate, using=using, now=now)] if fate.details else []
     for _ in range(MAX_ID_DRAWS):
         if before is not None:
@@ -150,12 +153,13 @@ async def keep(
         if await using.messages.add(server, message, expires_at=now + using.settings.message_retention, rows=rows):
             break
         message = replace(message, id=draw_ids(now, 1, using.rng)[0])
+        if incoming.digest:
+            # Before the record: a repetition must come to the same id.
+            await using.reservations.finish(server.id, key, [message.id])
     else:
         raise StorageUnavailable("no free message id was found")
     if after is not None:
         await after(message)
-    if incoming.digest:
-        await using.reservations.finish(server.id, key, [message.id])
     return message
 
 
@@ -170,20 +174,19 @@ def received_event(message: Message, details: str, now: datetime) -> Event:
     return Event(EventKind.RECEIVED, message.server_id, message.id, 1, now, details=details)
 
 
-def digest_of(rcpt_to: str, mail_from: str, raw: bytes) -> str:
-    """Return what makes a repeated mail the same one; empty for one that has no Message-ID.
+def fingerprint(raw: bytes) -> bytes:
+    """Return a hash of what the client sent; empty for a mail that has no Message-ID.
 
-    Without an id, two mails of the same bytes may well be two (RFC 5322 §3.6.4 wants one in each).
-
-    Args:
-        rcpt_to: envelope recipient.
-        mail_from: envelope sender.
-        raw: as the client sent it: a repetition has the same bytes, trace fields included.
+    A repetition has the same bytes, trace fields included.  Without an id, two mails of
+    the same bytes may well be two (RFC 5322 §3.6.4 wants one in each).
     """
-    if not _message_id(_head(raw)):
-        return ""
+    return hashlib.sha256(raw).digest() if _message_id(_head(raw)) else b""
+
+
+def digest_of(rcpt_to: str, mail_from: str, print_: bytes) -> str:
+    """Return what makes a repeated mail the same one for a recipient; empty without a ``fingerprint``."""
     envelope = f"{mail_from}\n{rcpt_to}\n\n"  # no address holds a line end
-    return hashlib.sha256(envelope.encode() + raw).hexdigest()
+    return hashlib.sha256(envelope.encode() + print_).hexdigest() if print_ else ""
 
 
 async def reserve(incoming: Incoming, *, using: Receiving, now: datetime) -> Reserved:
@@ -197,11 +200,15 @@ async def reserve(incoming: Incoming, *, using: Receiving, now: datetime) -> Res
         NotFound: its server is gone.
         StorageUnavailable: nothing was promised.
     """
+    return await _reserve(incoming, await _head_of(incoming), using=using, now=now)
+
+
+async def _reserve(incoming: Incoming, head: Head, *, using: Receiving, now: datetime) -> Reserved:
     server = (await using.tenant(incoming)).server
     drawn = draw_ids(now, 1, using.rng)
     new = Reservation(
         digest=incoming.digest,
-        message_id=_message_id(_head(incoming.raw)),
+        message_id=_message_id(head),
         body_key=f"{server.id}/{drawn[0]}-{draw_token(using.rng, 8)}",
         recipients=[incoming.rcpt_to],
         ids=drawn,
@@ -209,20 +216,22 @@ async def reserve(incoming: Incoming, *, using: Receiving, now: datetime) -> Res
         at=now,
         ruling=incoming.ruling,
     )
-    body = _Body(new.body_key, incoming.raw, expires_at=now + using.settings.body_retention, bodies=using.stores.bodies)
+    body = _Body(incoming.raw, expires_at=now + using.settings.body_retention, bodies=using.stores.bodies)
     for key in _keys(incoming, using.rng):
         known = await using.reservations.get(server.id, key)
         if known is None:
-            await body.store()
-            if await using.reservations.put(server.id, key, new):
+            # At once, because neither needs the other: a reservation whose body never came is given it below.
+            _, first = await asyncio.gather(body.store(new.body_key), using.reservations.put(server.id, key, new))
+            if first:
                 return Reserved(new, key)
             # Another session was faster, a moment ago.
             known = await using.reservations.get(server.id, key)
         if known is not None and incoming.digest and known.digest == incoming.digest:
             await body.drop()
+            await body.store_if_missing(known.body_key)
             return Reserved(known, key)
     if incoming.about is None and not incoming.digest:
-        await body.store()
+        await body.store(new.body_key)
         return Reserved(new, "")
     await body.drop()
     if incoming.about is None:
@@ -234,21 +243,24 @@ async def reserve(incoming: Incoming, *, using: Receiving, now: datetime) -> Res
 class _Body:
     """A mail's bytes, stored once if at all."""
 
-    def __init__(self, key: str, raw: bytes, *, expires_at: datetime, bodies: Bodies) -> None:
-        self._key = key
+    def __init__(self, raw: bytes, *, expires_at: datetime, bodies: Bodies) -> None:
         self._raw = raw
         self._expires_at = expires_at
         self._bodies = bodies
-        self._stored = False
+        self._stored = ""
 
-    async def store(self) -> None:
+    async def store(self, key: str) -> None:
         if not self._stored:
-            await self._bodies.put(self._key, self._raw, expires_at=self._expires_at)
-            self._stored = True
+            self._stored = key
+            await self._bodies.put(key, self._raw, expires_at=self._expires_at)
+
+    async def store_if_missing(self, key: str) -> None:
+        if await self._bodies.get(key) is None:
+            await self._bodies.put(key, self._raw, expires_at=self._expires_at)
 
     async def drop(self) -> None:
         if self._stored:
-            await self._bodies.delete(self._key)
+            await self._bodies.delete(self._stored)
 
 
 def _keys(incoming: Incoming, rng: random.Random) -> Sequence[str]:
@@ -260,8 +272,8 @@ def _keys(incoming: Incoming, rng: random.Random) -> Sequence[str]:
     return [f"about\n{incoming.about}\n{(first + step) % MAX_ABOUT_ONE}" for step in range(MAX_ABOUT_ONE)]
 
 
-def _message(incoming: Incoming, fate: Fate, reservation: Reservation) -> Message:
-    head, inspection = _head(incoming.raw), incoming.ruling.inspection
+def _message(incoming: Incoming, head: Head, fate: Fate, reservation: Reservation) -> Message:
+    inspection = incoming.ruling.inspection
     return Message(
         server_id=incoming.server_id,
         id=reservation.ids[0],
@@ -299,6 +311,13 @@ def _row(message: Message, fate: Fate, *, using: Receiving, now: datetime) -> De
         at=now,
         log_id=draw_token(using.rng, 8),
     )
+
+
+async def _head_of(incoming: Incoming) -> Head:
+    """Return the head; a large one takes a while."""
+    if incoming.raw.find(b"\r\n\r\n", 0, QUICK_HEAD_BYTES) >= 0 or len(incoming.raw) <= QUICK_HEAD_BYTES:
+        return _head(incoming.raw)
+    return await asyncio.to_thread(_head, incoming.raw)
 
 
 def _head(raw: bytes) -> Head:

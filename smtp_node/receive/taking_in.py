@@ -19,10 +19,11 @@ from shared.domain.incoming import Incoming, ToRoute
 from shared.domain.inspection import NO_RULING, NOT_INSPECTED, Inspection
 from shared.domain.inspection_fields import without_forged_fields
 from shared.domain.message import Message, Origin, Status
-from shared.flow.keep_incoming import digest_of
+from shared.flow.keep_incoming import digest_of, fingerprint
 from shared.flow.rule import Ruled
 from smtp_node.receive import replies
 from smtp_node.receive.metering import MESSAGES
+from smtp_node.receive.off_loop import is_quick, off_loop
 from smtp_node.receive.recipients import Inbound
 from smtp_node.receive.replies import reply_to
 from smtp_node.receive.session import Session
@@ -39,9 +40,7 @@ async def take_in(
     """Take the message in for every recipient and answer; 250 only once all are durable."""
     fields = {"trace_id": session.trace_id, "size_bytes": len(raw), "recipients": len(recipients)}
     try:
-        outcome = await session.house.finish(
-            _take_all(session, recipients, mail_from=mail_from, raw=raw, origin=origin)
-        )
+        outcome = await _take_all(session, recipients, mail_from=mail_from, raw=raw, origin=origin)
     except InvalidValue as error:
         # Only report addresses look into what they are sent.
         log.info("report_refused", extra={**fields, "reason": str(error)})
@@ -86,7 +85,9 @@ async def _take_all(
     except MalformedMessage:
         # Bounces of old systems have strange heads; they must come in all the same.
         field, clean, stated = b"", raw, ""
-    clean = without_forged_fields(clean)
+    quick = is_quick(raw)
+    clean = await off_loop(quick, without_forged_fields, clean)
+    sent = await off_loop(quick, fingerprint, raw)
     now = inside.clock()
     date = format_datetime(now)
     inspection = await _inspect(session, recipients, (field, clean), mail_from=mail_from, origin=origin, date=date)
@@ -102,10 +103,10 @@ async def _take_all(
             rcpt_to=inbound.address,
             mail_from=mail_from,
             # On top: a mail that begins with a folded line must not go on with a field that scanners filled.
-            raw=b"".join((ruled.fields, received, field, clean)),
+            raw=await off_loop(quick, b"".join, (ruled.fields, received, field, clean)),
             origin=origin,
             received_at=now,
-            digest=digest_of(address, mail_from, raw),
+            digest=digest_of(address, mail_from, sent),
             authentication=stated,
             ruling=ruled.ruling,
         )
