@@ -22,10 +22,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from shared.domain.bounce.content import read_content
 from shared.domain.bounce.matching import BOUNCES_BELIEVED_FOR, COMPLAINTS_BELIEVED_FOR, about, disbelief
-from shared.domain.bounce.reading import read_bounce
+from shared.domain.bounce.reading import bounce_in
 from shared.domain.bounce.report import Kind, Reading, RecipientReport
-from shared.domain.complaint import Complaint, read_complaint
+from shared.domain.complaint import Complaint, complaint_in
 from shared.domain.event import Event, EventKind
 from shared.domain.ids import MessageId
 from shared.domain.incoming import About, Incoming, ToReturnPath, ToRoute
@@ -159,9 +160,10 @@ async def _understood(incoming: Incoming, *, using: Receiving, now: datetime) ->
 
 
 def _read(raw: bytes) -> tuple[Reading, Complaint | None]:
-    reading = read_bounce(raw)
+    content = read_content(raw)
+    reading = bounce_in(content)
     # Microsoft's old form looks like no report at all.
-    return reading, read_complaint(raw) if reading.kind in (Kind.COMPLAINT, Kind.OTHER) else None
+    return reading, complaint_in(content) if reading.kind in (Kind.COMPLAINT, Kind.OTHER) else None
 
 
 async def _original(incoming: Incoming, reading: Reading, using: Receiving) -> Message | None:

@@ -1,4 +1,4 @@
-"""Keep a mail that came in: body, reservation, record, and only then what follows from it.
+"""Keep a mail that came in: body and reservation, record, and only then what follows from it.
 
 What was drawn for the mail is reserved (``reserve_incoming``), so every step is harmless
 when it is repeated: a crash anywhere leaves one copy or none, and what was answered with
@@ -13,14 +13,12 @@ from shared.domain.errors import StorageUnavailable
 from shared.domain.event import Event, EventKind
 from shared.domain.ids import draw_ids, draw_token
 from shared.domain.incoming import Incoming, spf_passed
-from shared.domain.incoming_head import head_of
 from shared.domain.letter import MAX_SUBJECT
 from shared.domain.message import Delivery, Direction, Message, Status
 from shared.domain.routes import Target
 from shared.flow.receiving import Receiving
 from shared.flow.reserve_incoming import Reserved, reserve
 from shared.ports import Outgoing
-from shared.store.reservations import Reservation
 
 MAX_ID_DRAWS = 5
 MAX_DETAILS = 250
@@ -75,8 +73,8 @@ async def keep(
         StorageUnavailable: nothing was promised.
     """
     server = (await using.tenant(incoming)).server
-    reservation, key = reserved or await reserve(incoming, using=using, now=now)
-    message = _message(incoming, fate, reservation)
+    reserved = reserved or await reserve(incoming, using=using, now=now)
+    message = _message(incoming, fate, reserved)
     rows = [_row(message, fate, using=using, now=now)] if fate.details else []
     for _ in range(MAX_ID_DRAWS):
         if before is not None:
@@ -84,12 +82,13 @@ async def keep(
         if await using.messages.add(server, message, expires_at=now + using.settings.message_retention, rows=rows):
             break
         message = replace(message, id=draw_ids(now, 1, using.rng)[0])
+        if incoming.digest:
+            # Before the record: a repetition must come to the same id.
+            await using.reservations.finish(server.id, reserved.key, [message.id])
     else:
         raise StorageUnavailable("no free message id was found")
     if after is not None:
         await after(message)
-    if incoming.digest:
-        await using.reservations.finish(server.id, key, [message.id])
     return message
 
 
@@ -104,8 +103,8 @@ def received_event(message: Message, details: str, now: datetime) -> Event:
     return Event(EventKind.RECEIVED, message.server_id, message.id, 1, now, details=details)
 
 
-def _message(incoming: Incoming, fate: Fate, reservation: Reservation) -> Message:
-    head, inspection = head_of(incoming.raw), incoming.ruling.inspection
+def _message(incoming: Incoming, fate: Fate, reserved: Reserved) -> Message:
+    (reservation, _, head), inspection = reserved, incoming.ruling.inspection
     return Message(
         server_id=incoming.server_id,
         id=reservation.ids[0],

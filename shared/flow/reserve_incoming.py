@@ -11,6 +11,7 @@ report has places of its own: no number of delay notices or automatic answers ke
 the bounce that comes after them.
 """
 
+import asyncio
 import hashlib
 import logging
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from shared.domain.errors import EnoughReported, StorageUnavailable
+from shared.domain.headers import Head
 from shared.domain.ids import draw_ids, draw_token
 from shared.domain.incoming import About, Destination, Incoming, ToReports, ToRoute
 from shared.domain.incoming_head import head_of, message_id_of
@@ -36,12 +38,18 @@ MAX_UNBELIEVED = 20
 answer."""
 
 
+QUICK_HEAD_BYTES = 32_768
+
+
 class Reserved(NamedTuple):
     """What is reserved for a mail."""
 
     reservation: Reservation
     key: str
     """Where it lies; empty for a mail that is never the same as another."""
+
+    head: Head
+    """The mail's own."""
 
 
 class Fingerprint(NamedTuple):
@@ -87,10 +95,11 @@ async def reserve(incoming: Incoming, *, using: Receiving, now: datetime) -> Res
         StorageUnavailable: nothing was promised.
     """
     server = (await using.tenant(incoming)).server
+    head = await _head(incoming.raw)
     drawn = draw_ids(now, 1, using.rng)
     new = Reservation(
         digest=incoming.digest,
-        message_id=message_id_of(head_of(incoming.raw)),
+        message_id=message_id_of(head),
         body_key=f"{server.id}/{drawn[0]}-{draw_token(using.rng, 8)}",
         recipients=[incoming.rcpt_to],
         ids=drawn,
@@ -98,21 +107,23 @@ async def reserve(incoming: Incoming, *, using: Receiving, now: datetime) -> Res
         at=now,
         ruling=incoming.ruling,
     )
-    body = _Body(new.body_key, incoming.raw, expires_at=now + using.settings.body_retention, bodies=using.stores.bodies)
+    body = _Body(incoming.raw, expires_at=now + using.settings.body_retention, bodies=using.stores.bodies)
     for key in _keys(incoming):
         known = await using.reservations.get(server.id, key)
         if known is None:
-            await body.store()
-            if await using.reservations.put(server.id, key, new):
-                return Reserved(new, key)
+            # At once, because neither needs the other: a reservation whose body never came is given it below.
+            _, first = await asyncio.gather(body.store(new.body_key), using.reservations.put(server.id, key, new))
+            if first:
+                return Reserved(new, key, head)
             # Another session was faster, a moment ago.
             known = await using.reservations.get(server.id, key)
         if known is not None and incoming.digest and known.digest == incoming.digest:
             await body.drop()
-            return Reserved(known, key)
+            await body.store_if_missing(known.body_key)
+            return Reserved(known, key, head)
     if incoming.about is None and not incoming.digest:
-        await body.store()
-        return Reserved(new, "")
+        await body.store(new.body_key)
+        return Reserved(new, "", head)
     await body.drop()
     if incoming.about is None:
         raise StorageUnavailable("the reservation of this mail is gone again")
@@ -123,21 +134,31 @@ async def reserve(incoming: Incoming, *, using: Receiving, now: datetime) -> Res
 class _Body:
     """A mail's bytes, stored once if at all."""
 
-    def __init__(self, key: str, raw: bytes, *, expires_at: datetime, bodies: Bodies) -> None:
-        self._key = key
+    def __init__(self, raw: bytes, *, expires_at: datetime, bodies: Bodies) -> None:
         self._raw = raw
         self._expires_at = expires_at
         self._bodies = bodies
-        self._stored = False
+        self._stored = ""
 
-    async def store(self) -> None:
+    async def store(self, key: str) -> None:
         if not self._stored:
-            await self._bodies.put(self._key, self._raw, expires_at=self._expires_at)
-            self._stored = True
+            self._stored = key
+            await self._bodies.put(key, self._raw, expires_at=self._expires_at)
+
+    async def store_if_missing(self, key: str) -> None:
+        if await self._bodies.get(key) is None:
+            await self._bodies.put(key, self._raw, expires_at=self._expires_at)
 
     async def drop(self) -> None:
         if self._stored:
-            await self._bodies.delete(self._key)
+            await self._bodies.delete(self._stored)
+
+
+async def _head(raw: bytes) -> Head:
+    """Return the head; a large one takes a while."""
+    if len(raw) <= QUICK_HEAD_BYTES or raw.find(b"\r\n\r\n", 0, QUICK_HEAD_BYTES) >= 0:
+        return head_of(raw)
+    return await asyncio.to_thread(head_of, raw)
 
 
 def _keys(incoming: Incoming) -> Sequence[str]:

@@ -14,7 +14,7 @@ from shared.domain.forged_fields import ForgedFields
 from shared.domain.inspection_fields import INSPECTION_FIELDS
 from shared.domain.message import Origin
 from shared.flow.reserve_incoming import Fingerprint, fingerprint
-from smtp_node.receive.off_loop import off_loop
+from smtp_node.receive.off_loop import is_quick, off_loop
 from smtp_node.receive.session import Session
 from smtp_node.scan.scanner import ScannedMail
 
@@ -72,21 +72,21 @@ class Stamped:
 
 async def stamp(session: Session, *, mail_from: str, raw: bytes, origin: Origin) -> Stamped:
     """Find out what goes on the mail, and take out what it may not bring along."""
-    inside = session.house.inside
+    inside, quick = session.house.inside, is_quick(raw)
     try:
         results, clean, stated = await inside.authenticate(raw, mail_from, origin)
     except MalformedMessage:
         # Bounces of old systems have strange heads; they must come in all the same. A lenient reader
         # would find forged results in them, and who they claim to be of cannot be told (RFC 8601 §5).
         results, stated = b"", ""
-        clean = await off_loop(len(raw), AUTHENTICATION_RESULTS.taken_out, raw)
+        clean = await off_loop(quick, AUTHENTICATION_RESULTS.taken_out, raw)
     return Stamped(
         mail_from=mail_from,
         origin=origin,
         at=inside.clock(),
         hostname=session.limits.hostname,
         results=results,
-        clean=await off_loop(len(clean), INSPECTION_FIELDS.taken_out, clean),
+        clean=await off_loop(quick, INSPECTION_FIELDS.taken_out, clean),
         authentication=stated,
-        came=await off_loop(len(raw), fingerprint, raw),
+        came=await off_loop(quick, fingerprint, raw),
     )

@@ -22,6 +22,7 @@ from shared.flow.reserve_incoming import digest_of
 from shared.flow.rule import Ruled
 from smtp_node.receive import replies
 from smtp_node.receive.metering import MESSAGES
+from smtp_node.receive.off_loop import is_quick, off_loop
 from smtp_node.receive.recipients import Inbound
 from smtp_node.receive.replies import reply_to
 from smtp_node.receive.session import Session
@@ -38,9 +39,7 @@ async def take_in(
     """Take the message in for every recipient and answer; 250 only once all are durable."""
     fields = {"trace_id": session.trace_id, "size_bytes": len(raw), "recipients": len(recipients)}
     try:
-        outcome = await session.house.finish(
-            _take_all(session, recipients, mail_from=mail_from, raw=raw, origin=origin)
-        )
+        outcome = await _take_all(session, recipients, mail_from=mail_from, raw=raw, origin=origin)
     except InvalidValue as error:
         # Only report addresses look into what they are sent.
         log.info("report_refused", extra={**fields, "reason": str(error)})
@@ -118,7 +117,7 @@ async def _take(
         to=inbound.to,
         rcpt_to=inbound.address,
         mail_from=mail.mail_from,
-        raw=b"".join((ruled.fields, *mail.parts(address))),
+        raw=await off_loop(is_quick(mail.clean), b"".join, (ruled.fields, *mail.parts(address))),
         origin=mail.origin,
         received_at=mail.at,
         digest=digest_of(inbound.to, address, mail.mail_from, mail.came),

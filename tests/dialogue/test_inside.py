@@ -81,6 +81,25 @@ class TestInside:
         assert message.origin.via is Via.ESMTPSA
         assert len(await behind.installation.take_jobs()) == 1
 
+    async def test_networks_are_asked_for_only_by_mail_that_goes_out(self) -> None:
+        """On port 25 most mail is for addresses of ours: it must not pay for the look-up of SMTP-IP credentials."""
+        behind = RecordingInside()
+        behind.network_grant = GRANT
+        async with open_doors(inside=behind) as doors:
+            wire = await doors.connect("smtp")
+            await wire.reply()
+            await wire.say("EHLO client.example.test")
+            await wire.say("MAIL FROM:<a@dest.test>")
+            await wire.say("RCPT TO:<info@here.test>")
+            asked = list(behind.networks_asked)
+            await wire.say("RSET")
+            await wire.say("MAIL FROM:<a@dest.test>")
+            accepted = [await wire.say(f"RCPT TO:<{name}@dest.test>") for name in ("a", "b")]
+
+        assert asked == []
+        assert behind.networks_asked == ["127.0.0.1"]
+        assert {reply[:3] for reply in accepted} == {"250"}
+
     async def test_an_api_key_opens_nothing_here(self) -> None:
         """A key of one type never works at another door."""
         behind = await house()

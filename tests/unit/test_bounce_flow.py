@@ -7,7 +7,7 @@ import pytest
 
 from shared.domain.bounce.matching import ANOTHER_RECIPIENT, NEVER_SENT, TOO_LATE
 from shared.domain.bounce.report import Kind
-from shared.domain.errors import InvalidValue, StorageUnavailable
+from shared.domain.errors import InvalidValue
 from shared.domain.event import EventKind
 from shared.domain.incoming import InwardRefusal
 from shared.domain.message import Direction, Status
@@ -17,7 +17,6 @@ from shared.flow.bounce import NO_BOUNCE
 from shared.flow.find_inward import find_inward
 from shared.flow.hold import held
 from shared.flow.receive_route import ACCEPTED
-from shared.flow.reserve_incoming import MAX_BELIEVED
 from shared.flow.token_keys import rotate_keys
 from shared.ports import Item, Key
 from shared.store.routes import Routes
@@ -277,52 +276,6 @@ class TestFindInward:
     async def test_strangers_are_none_of_ours(self, post: Post) -> None:
         """Then a grant or nothing decides."""
         assert await find_inward("user@dest.test", using=post.finding) is None
-
-
-class TestKeepIncoming:
-    @pytest.mark.parametrize("calls", range(12))
-    async def test_a_crash_at_any_step_leaves_one_copy_and_one_event(self, post: Post, calls: int) -> None:
-        """The client heard no 250, so it comes again with the same bytes."""
-        message = await post.sent()
-        address = f"{await post.token(message)}@{RP}"
-        before = await post.incoming()
-        stores, broken = post.breaking_after(calls)
-
-        crashed = False
-        try:
-            await post.take(address, dsn(), stores=stores)
-        except StorageUnavailable:
-            crashed = True
-        post.here.clock.advance(timedelta(seconds=70))
-        await post.take(address, dsn())
-
-        assert crashed is broken()
-        assert len(await post.incoming()) == len(before) + 1
-        assert [each.kind for each in await post.events()] == [EventKind.BOUNCED]
-
-    async def test_a_letter_without_an_id_is_never_taken_for_a_repetition(self, post: Post) -> None:
-        """Two letters of the same words may be two."""
-        route = await post.route(RouteMode.ACCEPT)
-
-        for _ in range(2):
-            await post.take(route.address, b"Subject: The kettle boils\r\n\r\nAgain.\r\n")
-
-        assert len(await post.incoming()) == 2
-
-    async def test_a_bounce_without_an_id_is_kept_once_however_often_it_is_tried(self, post: Post) -> None:
-        """While storage is away it comes every few minutes: it must not use up what is kept about its message."""
-        message = await post.sent()
-        address = f"{await post.token(message)}@{RP}"
-        bounce = dsn().replace(b"Message-ID: <dsn@mx.dest.test>\r\n", b"")
-
-        for _ in range(MAX_BELIEVED + 1):
-            broken, _ = post.breaking_after(4)  # reserved, and not all written down
-            with pytest.raises(StorageUnavailable):
-                await post.take(address, bounce, stores=broken)
-        await post.take(address, bounce)
-
-        assert len(await post.incoming()) == 1
-        assert [each.kind for each in await post.events()] == [EventKind.BOUNCED]
 
 
 class TestReceiveRoute:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.domain.headers import BLOCK_BYTES, has_crlf_only
 from smtp_node.receive.content import MAX_HOPS, Content, Fault, has_longer_line, is_looping
 from smtp_node.receive.gate import MemoryBudget
 
@@ -15,6 +16,16 @@ PIECES = st.lists(st.sampled_from([b".", b"\r", b"\n", b"\r\n", b"\r\n.", b"..",
 def content(limit_bytes: int = 10_000, memory: int = 100_000) -> Content:
     """Return an empty one."""
     return Content(limit_bytes, MemoryBudget(memory))
+
+
+class TestHasCRLFOnly:
+    @pytest.mark.parametrize("offset", range(-3, 4))
+    @pytest.mark.parametrize("ends", [b"\r\n", b"\r", b"\n", b"\n\r", b"\r\r\n", b"\r\n\n"])
+    def test_blocks_change_nothing(self, offset: int, ends: bytes) -> None:
+        """A pair may be cut in two where a block ends; two halves that are no pair must not make up for each other."""
+        raw = b"a" * (BLOCK_BYTES + offset) + ends + b"b" * (BLOCK_BYTES - 1) + b"\r\n"
+
+        assert has_crlf_only(raw) is (ends == b"\r\n")
 
 
 class TestFeed:
@@ -55,6 +66,16 @@ class TestFeed:
         ended = content().feed(raw) is not None
 
         assert ended is (b"\r\n.\r\n" in b"\r\n" + raw)
+
+    @pytest.mark.parametrize("offset", range(-5, 6))
+    def test_dots_are_removed_wherever_a_block_ends(self, offset: int) -> None:
+        """Large messages are gone through in blocks: none may begin between a line end and its dot."""
+        raw = b"a" * (BLOCK_BYTES + offset) + b"\r\n.b\r\n\r\n..\r\n" + b"c" * BLOCK_BYTES + b"\r\n.\r\n.\r\n"
+        wire = raw.replace(b"\r\n.", b"\r\n..") + b".\r\n"
+        taken = content(limit_bytes=3 * BLOCK_BYTES, memory=3 * BLOCK_BYTES)
+
+        assert taken.feed(wire) == b""
+        assert taken.take() == raw
 
     def test_an_empty_message_is_one_dot(self) -> None:
         """The first line may be the last."""
