@@ -7,8 +7,7 @@ the rules, and however long it is: a reader without our limits reads all of it.
 import re
 from collections.abc import Iterable, Iterator
 
-PIECE_BYTES = 65_536
-"""Of a head that are searched in one go: no other thread runs meanwhile, and a mail may be all head."""
+from shared.domain.headers import BLOCK_BYTES
 
 _FOLDED_LINES = re.compile(rb"(?:[ \t][^\r\n]*+\r\n)*+")
 
@@ -48,10 +47,10 @@ class ForgedFields:
 
 
 def _pieces(raw: bytes, end: int) -> Iterator[bytes]:
-    """Yield the head in pieces of whole lines."""
+    """Yield the head in pieces of whole lines: no other thread runs during a search, and a mail may be all head."""
     start = 0
     while start < end:
-        stop = raw.find(b"\r\n", start + PIECE_BYTES, end)
+        stop = raw.find(b"\r\n", start + BLOCK_BYTES, end)
         stop = stop + 2 if stop >= 0 else end
         yield raw[start:stop]
         start = stop
