@@ -9,7 +9,7 @@ here nor at the next host (CVE-2023-51764 and its family).
 from collections.abc import Iterator
 from enum import Enum, auto
 
-from shared.domain.headers import BLOCK_BYTES
+from shared.domain.headers import BLOCK_BYTES, MAX_HEAD_BYTES
 from smtp_node.receive.gate import MemoryBudget
 from smtp_node.receive.off_loop import is_quick
 
@@ -25,6 +25,7 @@ class Fault(Enum):
     """Why the bytes were thrown away while they came in."""
 
     TOO_LARGE = auto()
+    HEAD_TOO_LARGE = auto()
     NO_ROOM = auto()
 
 
@@ -103,8 +104,16 @@ class Content:
         elif not self._memory.take(len(piece)):
             self.discard(Fault.NO_ROOM)
         else:
+            below = len(self._buffer) <= MAX_HEAD_BYTES
             self._reserved_bytes += len(piece)
             self._buffer += piece
+            if below and len(self._buffer) > MAX_HEAD_BYTES and _is_head(self._buffer, MAX_HEAD_BYTES):
+                self.discard(Fault.HEAD_TOO_LARGE)
+
+
+def _is_head(raw: bytearray, count: int) -> bool:
+    """Whether the empty line after the header is not among the first bytes."""
+    return not raw.startswith(b"\r\n") and raw.find(b"\r\n\r\n", 0, count) < 0
 
 
 def _unstuffed(raw: bytearray) -> Iterator[bytes]:

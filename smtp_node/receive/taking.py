@@ -167,6 +167,8 @@ def judge(content: Content, limits: ReceiveLimits) -> bytes | Reply:
     """Return the message, or why its bytes alone rule it out."""
     if content.fault is Fault.TOO_LARGE:
         return replies.too_large(limits.max_message_bytes)
+    if content.fault is Fault.HEAD_TOO_LARGE:
+        return replies.HEAD_TOO_LARGE
     if content.fault is Fault.NO_ROOM:
         return replies.NO_ROOM
     raw = content.take()

@@ -107,6 +107,19 @@ class TestSubmission:
         assert reply.startswith("530 5.7.0")
 
 
+class TestHeader:
+    async def test_over_its_limit_is_refused_and_the_session_goes_on(self) -> None:
+        """Nothing of it is stored."""
+        async with open_doors() as doors:
+            wire = await logged_in(doors)
+            refused = await deliver(wire, b"X-A: b\r\n" * 100_000 + b"\r\nx\r\n")
+            taken = await deliver(wire)
+
+        assert refused == "552 5.3.4 Message header too large (maximum size 512KB)"
+        assert taken.startswith("250")
+        assert len(doors.inside.submissions) == 1
+
+
 class TestAnswers:
     @pytest.mark.parametrize(
         ("error", "reply"),

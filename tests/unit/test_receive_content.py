@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain.headers import BLOCK_BYTES, has_crlf_only
+from shared.domain.headers import BLOCK_BYTES, MAX_HEAD_BYTES, has_crlf_only
 from smtp_node.receive.content import MAX_HOPS, Content, Fault, has_longer_line, is_looping
 from smtp_node.receive.gate import MemoryBudget
 
@@ -94,6 +94,28 @@ class TestFeed:
         assert memory.held_bytes == 0
         assert taken.feed(b"\r\nNOOP") == b"NOOP"
         assert taken.fault is Fault.TOO_LARGE
+
+    @pytest.mark.parametrize("piece_bytes", [1000, 10_000_000])
+    def test_an_endless_header_keeps_nothing_and_finds_the_end(self, piece_bytes: int) -> None:
+        """No mail has half a megabyte of header; taking it apart would cost more than its sender spends."""
+        memory = MemoryBudget(10_000_000)
+        taken = Content(10_000_000, memory)
+        wire = b"X-A: b\r\n" * 100_000 + b"\r\nx\r\n.\r\nNOOP"
+
+        found = [taken.feed(wire[at : at + piece_bytes]) for at in range(0, len(wire), piece_bytes)]
+
+        assert found[-1] == b"NOOP"
+        assert memory.held_bytes == 0
+        assert taken.fault is Fault.HEAD_TOO_LARGE
+
+    @pytest.mark.parametrize("head", [b"", b"A: b\r\n", b"A: " + b"b" * (MAX_HEAD_BYTES - 7) + b"\r\n"])
+    def test_a_header_within_the_limit_is_taken(self, head: bytes) -> None:
+        """However large the body is."""
+        taken = content(limit_bytes=10_000_000, memory=10_000_000)
+
+        taken.feed(head + b"\r\n" + b"x" * (2 * MAX_HEAD_BYTES) + b"\r\n.\r\n")
+
+        assert taken.fault is None
 
     def test_memory_is_reserved_until_released(self) -> None:
         """What was taken is still held by whoever stores it."""

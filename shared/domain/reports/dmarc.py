@@ -18,6 +18,7 @@ from shared.domain.errors import InvalidValue
 
 MAX_DEPTH = 12
 MAX_RECORDS = 50_000
+MAX_NAME = 100
 MAX_TEXT = 300
 MAX_SOURCES = 50
 """Addresses that are kept with their counts; the rest is in the sums only."""
@@ -67,7 +68,9 @@ class DMARCReport:
 class _Sums:
     """Grows while the document is read."""
 
-    path: list[str] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
+    """Of the open elements, each from the root on."""
+
     text: list[str] = field(default_factory=list)
     meta: dict[str, str] = field(default_factory=dict)
     row: dict[str, str] = field(default_factory=dict)
@@ -105,9 +108,10 @@ def read_dmarc(xml: bytes) -> DMARCReport:
 
     def start(name: str, attributes: dict[str, str]) -> None:  # noqa: ARG001 - expat's signature
         # RFC 9990 has a namespace, which older reports lack.
-        sums.path.append(name.rpartition(":")[2])
+        local = name.rpartition(":")[2][:MAX_NAME]
+        sums.paths.append(f"{sums.paths[-1]}/{local}" if sums.paths else local)
         sums.text.clear()
-        if len(sums.path) > MAX_DEPTH:
+        if len(sums.paths) > MAX_DEPTH:
             raise InvalidValue("the report is nested too deeply")
 
     def data(text: str) -> None:
@@ -132,15 +136,13 @@ def read_dmarc(xml: bytes) -> DMARCReport:
 
 
 def _leave(sums: _Sums) -> None:
-    path = "/".join(sums.path)
-    text = "".join(sums.text).strip()[:MAX_TEXT]
-    if name := _META.get(path):
-        sums.meta.setdefault(name, text)
-    elif name := _ROW.get(path):
-        sums.row[name] = text
+    path = sums.paths.pop()
+    if name := _ROW.get(path):
+        sums.row[name] = "".join(sums.text).strip()[:MAX_TEXT]
+    elif name := _META.get(path):
+        sums.meta.setdefault(name, "".join(sums.text).strip()[:MAX_TEXT])
     elif path == "feedback/record":
         _count(sums)
-    sums.path.pop()
     sums.text.clear()
 
 
