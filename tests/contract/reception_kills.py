@@ -33,7 +33,8 @@ from shared.domain.message import Direction, Origin, Via
 from shared.domain.reports.sums import Aggregate
 from shared.domain.routes import HTTPTarget, RouteMode, SMTPTarget, Target
 from shared.flow.accept import Acceptance
-from shared.flow.keep_incoming import Receiving, digest_of, fingerprint
+from shared.flow.receiving import Receiving
+from shared.flow.reserve_incoming import digest_of, fingerprint
 from shared.flow.routes import NewRoute, create_route
 from shared.flow.take_incoming import take_incoming
 from shared.ports import Queue, Stores
@@ -163,7 +164,7 @@ async def _incoming(post: Post, address: str, raw: bytes) -> Incoming:
         raw=b"Received: from x by y; z\r\n" + raw,
         origin=Origin(Via.ESMTP, "192.0.2.9", "mx.dest.test", "mx.dest.test"),
         received_at=post.here.clock(),
-        digest=digest_of(address, "", fingerprint(raw)),
+        digest=digest_of(found.to, address, "", fingerprint(raw)),
     )
 
 

@@ -18,7 +18,7 @@ from shared.domain.bounce.reading import read_bounce
 from shared.domain.headers import split_head, with_crlf
 from shared.domain.letter import read_letter
 from shared.domain.mime import Attachment, build
-from shared.flow.keep_incoming import fingerprint
+from shared.flow.reserve_incoming import fingerprint
 from smtp_node.authentication.digests import Digests
 from smtp_node.authentication.sign import sign
 from smtp_node.deliver.letter import letter, wire_blocks

@@ -7,6 +7,8 @@ import pytest
 
 from shared.domain.errors import StorageUnavailable
 from shared.domain.event import EventKind
+from shared.domain.routes import RouteMode
+from shared.flow.reserve_incoming import MAX_BELIEVED
 from tests.fakes.installation import install
 from tests.fakes.inward import RP, Limit, Limited, Post, dsn
 
@@ -50,13 +52,26 @@ class TestKeepIncoming:
         assert kept is not None
         assert await post.here.stores.bodies.get(kept.body_key) is not None
 
-    async def test_mail_without_an_id_is_never_taken_for_a_repetition(self, post: Post) -> None:
-        """Two mails of the same words may be two."""
-        message = await post.sent()
-        address = f"{await post.token(message)}@{RP}"
+    async def test_a_letter_without_an_id_is_never_taken_for_a_repetition(self, post: Post) -> None:
+        """Two letters of the same words may be two."""
+        route = await post.route(RouteMode.ACCEPT)
 
         for _ in range(2):
-            await post.take(address, dsn().replace(b"Message-ID: <dsn@mx.dest.test>\r\n", b""))
+            await post.take(route.address, b"Subject: The kettle boils\r\n\r\nAgain.\r\n")
 
         assert len(await post.incoming()) == 2
-        assert len(await post.events()) == 1
+
+    async def test_a_bounce_without_an_id_is_kept_once_however_often_it_is_tried(self, post: Post) -> None:
+        """While a queue is away it comes every few minutes: it must not use up what is kept about its message."""
+        message = await post.sent()
+        address = f"{await post.token(message)}@{RP}"
+        bounce = dsn().replace(b"Message-ID: <dsn@mx.dest.test>\r\n", b"")
+
+        for _ in range(MAX_BELIEVED + 1):
+            broken = replace(post.here.stores, events=Limited(post.here.stores.events, Limit(0)))
+            with pytest.raises(StorageUnavailable):
+                await post.take(address, bounce, stores=broken)
+        await post.take(address, bounce)
+
+        assert len(await post.incoming()) == 1
+        assert [each.kind for each in await post.events()] == [EventKind.BOUNCED]

@@ -10,7 +10,7 @@ from smtp_node.receive.limits import ReceiveLimits
 from smtp_node.receive.taking import read_message
 
 SESSIONS = 20
-LARGE = b"x\r\n" * 500_000 + b".\r\n"
+LARGE = b"\r\n" + b"x\r\n" * 500_000 + b".\r\n"
 
 
 def session(raw: bytes, turn: asyncio.Lock) -> SimpleNamespace:
