@@ -4,6 +4,7 @@ import asyncio
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
+from smtp_node.receive.reading_process import ReadingProcess
 from smtp_node.receive.wiring import build_service
 from standalone.parts import PART_DRAIN, Context
 
@@ -20,8 +21,10 @@ async def run(context: Context) -> None:
     """Receive until asked to end; mail whose DATA was begun is taken."""
     sys.setswitchinterval(SWITCH_S)
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, thread_name_prefix="large"))
-    service = build_service(context.settings, meter=context.meter)
+    reading = ReadingProcess()
+    service = build_service(context.settings, meter=context.meter, aside=reading)
     await service.start({door: [*context.listening[door]] for door in DOORS})
     context.ready()
     await context.stop.wait()
     await service.stop(PART_DRAIN)
+    reading.close()

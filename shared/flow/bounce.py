@@ -15,7 +15,6 @@ the returned message, if it is of the same server; both are signed.  Else a Mess
 we made, which only those know who have seen the message.  What people quote is none of these.
 """
 
-import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -34,6 +33,7 @@ from shared.domain.message import Message, Status
 from shared.domain.message_names import named_by_message_id
 from shared.domain.routes import RETURN_PATH
 from shared.domain.tenancy import Server
+from shared.flow.aside import unless_small
 from shared.flow.find_inward import named_by
 from shared.flow.keep_incoming import Fate, keep, received_event, tell
 from shared.flow.receive_route import receive_route
@@ -136,8 +136,7 @@ async def keep_unmatched(incoming: Incoming, reason: str, *, using: Receiving, n
 
 async def _understood(incoming: Incoming, *, using: Receiving, now: datetime) -> Followed | str:
     """Return what the mail says of a message of the server, or why it changes nothing."""
-    # Megabytes of somebody else's text: other sessions go on meanwhile.
-    reading, complaint = await asyncio.to_thread(_read, incoming.raw)
+    reading, complaint = await unless_small(using.aside, _read, incoming.raw)
     if complaint is not None and not complaint.is_against_us:
         return NO_COMPLAINT
     if complaint is None and reading.kind is not Kind.BOUNCE:

@@ -7,6 +7,7 @@ from shared.domain.errors import NotFound
 from shared.domain.incoming import Incoming
 from shared.domain.tenancy import Tenant
 from shared.flow.accept import Acceptance
+from shared.flow.aside import Aside, in_thread
 from shared.flow.token_keys import TokenSource
 from shared.ports import Stores
 from shared.settings import Settings
@@ -26,9 +27,11 @@ class Receiving:
     settings: Settings
     rng: random.Random
     tokens: TokenSource
+    aside: Aside = in_thread
+    """Where reports are read."""
 
     @classmethod
-    def beside(cls, acceptance: Acceptance, tokens: TokenSource) -> "Receiving":
+    def beside(cls, acceptance: Acceptance, tokens: TokenSource, aside: Aside = in_thread) -> "Receiving":
         """Return it over what accepting has."""
         return cls(
             acceptance.stores,
@@ -38,6 +41,7 @@ class Receiving:
             acceptance.settings,
             acceptance.rng,
             tokens,
+            aside,
         )
 
     async def tenant(self, incoming: Incoming) -> Tenant:

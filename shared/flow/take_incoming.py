@@ -1,6 +1,5 @@
 """Take in one mail that came to port 25, wherever it is for.  250 may be said once it returns."""
 
-import asyncio
 import logging
 from dataclasses import replace
 from datetime import datetime
@@ -21,6 +20,7 @@ from shared.domain.incoming import (
     ToUnsubscribe,
 )
 from shared.domain.message import Direction, Message
+from shared.flow.aside import unless_small
 from shared.flow.bounce import Followed, keep_followed, keep_unmatched, take_return_path
 from shared.flow.find_inward import named_by
 from shared.flow.receive_route import receive_route
@@ -51,7 +51,7 @@ async def take_incoming(incoming: Incoming, *, using: Receiving, now: datetime) 
         case ToReports(kind, otherwise):
             if kind in (ReportKind.COMPLAINTS, ReportKind.ABUSE):
                 return await _complain(incoming, otherwise, using=using, now=now)
-            await take_report(incoming.raw, records=using.stores.records, now=now)
+            await take_report(incoming.raw, records=using.stores.records, now=now, aside=using.aside)
             return None
         case _:
             assert_never(incoming.to)
@@ -72,7 +72,7 @@ async def _complain(
     incoming: Incoming, otherwise: ToPeople | None, *, using: Receiving, now: datetime
 ) -> Message | None:
     """Hand a complaint to the server whose message it names by our token; another one concerns nobody."""
-    complaint = await asyncio.to_thread(read_complaint, incoming.raw)
+    complaint = await unless_small(using.aside, read_complaint, incoming.raw)
     if complaint is None and otherwise is not None:
         to_people = replace(incoming, to=ToRoute(otherwise.route), rcpt_to=otherwise.address)
         return await receive_route(to_people, using=using, now=now)

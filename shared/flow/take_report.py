@@ -4,7 +4,6 @@ Nothing proves that a report is true, so its numbers inform and decide nothing. 
 reports about domains that a tenant has are kept: otherwise anybody could fill the store.
 """
 
-import asyncio
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ from shared.domain.reports.dmarc import DMARCReport, Source, read_dmarc
 from shared.domain.reports.sums import SUMS, Aggregate
 from shared.domain.reports.tls import TLSReport, read_tls
 from shared.domain.reports.unpacking import unpacked_reports
+from shared.flow.aside import Aside, in_thread
 from shared.ports import Records
 from shared.store.domains import Domains
 from shared.store.reports import Report, Reports
@@ -39,15 +39,15 @@ class Taken:
     """About domains that nobody here has."""
 
 
-async def take_report(raw: bytes, *, records: Records, now: datetime) -> Taken:
+async def take_report(raw: bytes, *, records: Records, now: datetime, aside: Aside = in_thread) -> Taken:
     """Sum the reports of a mail.  Twice: the second time nothing is counted.
 
     Raises:
         InvalidValue: no report in it, or one too large or damaged.
-        StorageUnavailable: the mail may be taken in again.
+        Unavailable: the mail may be taken in again.
     """
-    # Megabytes of XML or JSON: other work of the process goes on meanwhile.
-    found = await asyncio.to_thread(_read, raw)
+    # However small: packed, it may hold megabytes.
+    found = await aside(_read, raw)
     counted = repeated = strange = 0
     for each, number in zip(found, _numbers(found), strict=True):
         if not await Domains(records).named(each.domain, limit=1):

@@ -14,6 +14,7 @@ from shared.domain.routes import Route
 from shared.domain.submission import Accepted, Submission
 from shared.domain.tenancy import Credential, CredentialType, Tenant
 from shared.flow.accept import Acceptance, accept
+from shared.flow.aside import Aside, in_thread
 from shared.flow.authenticate import authenticate, authenticate_network
 from shared.flow.find_inward import Finding, Inward, find_inward
 from shared.flow.receiving import Receiving
@@ -83,12 +84,13 @@ def inside(
     scanning: Scanning,
     clock: Clock,
     resolver: Resolver,
+    aside: Aside = in_thread,
 ) -> Inside:
     """Return the door's way into the real flow."""
     directory = using.directory
     records = using.stores.records
     finding = Finding(using.settings, directory, Servers(records), Routes(records), tokens)
-    receiving = Receiving.beside(using, tokens)
+    receiving = Receiving.beside(using, tokens, aside)
 
     async def by_key(key: str) -> Grant:
         return Grant(*await authenticate(CredentialType.SMTP, key, directory=directory, now=clock()))

@@ -7,6 +7,7 @@ from shared.adapters.dns import DNSResolver
 from shared.adapters.randomness import PooledRandom
 from shared.adapters.token_keys import open_token_keys
 from shared.flow.accept import Acceptance
+from shared.flow.aside import Aside, in_thread
 from shared.flow.token_keys import TokenSource
 from shared.settings import Settings
 from smtp_node.authentication.inbound import Authentication
@@ -18,8 +19,13 @@ from smtp_node.receive.tls import tls_contexts
 from smtp_node.scan.wiring import build_scanning
 
 
-def build_service(settings: Settings, *, meter: Meter | None = None) -> ReceiveService:
+def build_service(settings: Settings, *, meter: Meter | None = None, aside: Aside = in_thread) -> ReceiveService:
     """Return a door on the configured backend.
+
+    Args:
+        settings: of the installation.
+        meter: counts what comes in.
+        aside: where reports are read.
 
     Raises:
         SettingsError: the certificate cannot be used.
@@ -40,6 +46,7 @@ def build_service(settings: Settings, *, meter: Meter | None = None) -> ReceiveS
             scanning=build_scanning(settings),
             clock=utc_now,
             resolver=resolver,
+            aside=aside,
         ),
         tls=tls_contexts(settings),
         rng=rng,
