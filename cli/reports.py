@@ -105,7 +105,11 @@ def _write_csv(found: "Summary", by: By) -> None:
 def _none_came(found: "Summary", return_path_domain: str) -> str:
     """Say how to get reports, in place of an empty table."""
     if found.kind is Aggregate.DMARC:
-        record = f"_dmarc.{found.domain}  TXT  v=DMARC1; p=none; rua=mailto:dmarc@{return_path_domain}"
+        record = (
+            f"_dmarc.{found.domain}  TXT  v=DMARC1; p=none; rua=mailto:dmarc@{return_path_domain}\n"
+            "and the installation has this one, by which it agrees to get them (docs/dns.md):\n"
+            f"  *._report._dmarc.{return_path_domain}  TXT  v=DMARC1"
+        )
     else:
         record = f"_smtp._tls.{found.domain}  TXT  v=TLSRPTv1; rua=mailto:tlsrpt@{return_path_domain}"
     return (

@@ -140,6 +140,25 @@ class TestSummarize:
 
         assert (found.total["messages"], found.reports, len(found.rows)) == (7, 2, 2)
 
+    async def test_a_day_is_no_end_before_its_own_evening(self) -> None:
+        """``--since 1h --until`` today: days count, not hours."""
+        here = await install()
+        await take(here, dmarc(3, "R", ("10.0.0.1", 7)))
+        since, until = datetime(2026, 1, 3, 22, tzinfo=UTC), datetime(2026, 1, 3, tzinfo=UTC)
+
+        assert (await shown(here, since=since, until=until)).total["messages"] == 7
+
+    @pytest.mark.parametrize("by", [By.DAY, By.REPORTER])
+    async def test_a_span_may_begin_and_end_anywhere(self, by: By) -> None:
+        """Before the first date that there is, there is none to begin with."""
+        here = await install()
+        await take(here, dmarc(3, "R", ("10.0.0.1", 7)))
+        first, last = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
+
+        assert (await shown(here, by=by, since=first, until=first)).reports == 0
+        assert (await shown(here, by=by, since=first)).reports == 1
+        assert (await shown(here, by=by, since=last, until=last)).reports == 0
+
     async def test_nothing_came(self) -> None:
         """A new domain has no reports for a day or two."""
         here = await install()

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 
+from shared.domain.csv_cells import inert, plain
 from shared.domain.errors import InvalidValue
 from shared.domain.suppression import Reason, Scope
 from shared.flow.suppress import Cause, Suppressing, suppress, unsuppress
@@ -177,6 +178,18 @@ class TestExport:
         rows = list(csv.reader(io.StringIO(await given_out(here))))[1:]
 
         assert not [cell for row in rows for cell in row if cell[:1] in ("=", "+", "-", "@")]
+
+    @pytest.mark.parametrize("text", ["=1", "\t=1", "\r=1", "\n=1", "\uff1d1", "'=1", "''+1", "-"])
+    def test_what_looks_like_a_formula_in_the_end_is_inert(self, text: str) -> None:
+        """Spreadsheets leave out tabs and line ends, and take full-width signs for plain ones."""
+        assert inert(text) == f"'{text}"
+        assert plain(inert(text)) == text
+
+    @pytest.mark.parametrize("text", ["", "'", "'a", "a=1", "10", "O'Hara"])
+    def test_all_else_stays(self, text: str) -> None:
+        """A file is for other programs too."""
+        assert inert(text) == text
+        assert plain(text) == text
 
     async def test_leaves_out_what_no_longer_holds(self) -> None:
         """Whoever imports the file elsewhere wants the list as it is."""

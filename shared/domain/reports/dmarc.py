@@ -2,7 +2,8 @@
 
 Expat reads event by event, so no tree grows in memory.  A document type declaration
 is refused at once: without one there are no entities, so nothing can be expanded and
-nothing fetched.
+nothing fetched.  Names, tags and elements have bounds of their own, because what they
+cost is more than their bytes.
 """
 
 from collections import Counter
@@ -18,6 +19,13 @@ from shared.domain.errors import InvalidValue
 
 MAX_DEPTH = 12
 MAX_RECORDS = 50_000
+MAX_ELEMENTS = 20 * MAX_RECORDS
+MAX_ELEMENT_NAME = 100
+"""A path is put together for each element: a name of megabytes around many others would take hours."""
+
+MAX_TAG_BYTES = 64 * 1024
+"""Or a comment's: expat holds each whole, and a tag's attributes many times over."""
+
 MAX_TEXT = 300
 MAX_SOURCES = 50
 """Addresses that are kept with their counts; the rest is in the sums only."""
@@ -71,6 +79,7 @@ class _Sums:
     text: list[str] = field(default_factory=list)
     meta: dict[str, str] = field(default_factory=dict)
     row: dict[str, str] = field(default_factory=dict)
+    elements: int = 0
     records: int = 0
     counted: Counter[str] = field(default_factory=Counter)
     by_source: dict[str, Counter[str]] = field(default_factory=dict)
@@ -97,7 +106,7 @@ def read_dmarc(xml: bytes) -> DMARCReport:
     """Return the sums of a report.
 
     Raises:
-        InvalidValue: not such a report, or with a document type, or too deep.
+        InvalidValue: not such a report, or with a document type, or one that takes more work than reports do.
     """
     sums = _Sums()
     parser = expat.ParserCreate()
@@ -107,8 +116,9 @@ def read_dmarc(xml: bytes) -> DMARCReport:
         # RFC 9990 has a namespace, which older reports lack.
         sums.path.append(name.rpartition(":")[2])
         sums.text.clear()
-        if len(sums.path) > MAX_DEPTH:
-            raise InvalidValue("the report is nested too deeply")
+        sums.elements += 1
+        if len(sums.path) > MAX_DEPTH or len(name) > MAX_ELEMENT_NAME or sums.elements > MAX_ELEMENTS:
+            raise InvalidValue("the report is nested too deeply, or has names too long or too many elements")
 
     def data(text: str) -> None:
         if sum(map(len, sums.text)) < MAX_TEXT:
@@ -125,10 +135,20 @@ def read_dmarc(xml: bytes) -> DMARCReport:
     parser.CharacterDataHandler = data
     parser.StartDoctypeDeclHandler = doctype
     try:
-        parser.Parse(xml, True)  # the whole document
+        _parse(parser, xml)
     except (expat.ExpatError, UnicodeError, ValueError) as exc:
         raise InvalidValue("the report is not well-formed XML") from exc
     return _report(sums)
+
+
+def _parse(parser: expat.XMLParserType, xml: bytes) -> None:
+    """Give the document to expat in pieces, as long as it can make something of them."""
+    for begins in range(0, len(xml), MAX_TAG_BYTES):
+        parser.Parse(xml[begins : begins + MAX_TAG_BYTES], False)  # more follows
+        # What expat has not taken yet is the start of a tag that goes on.
+        if begins - parser.CurrentByteIndex > MAX_TAG_BYTES:
+            raise InvalidValue("the report has a tag or comment that is too long")
+    parser.Parse(b"", True)
 
 
 def _leave(sums: _Sums) -> None:
@@ -152,12 +172,14 @@ def _count(sums: _Sums) -> None:
     text = row.get("count", "")
     count = int(text) if text.isascii() and text.isdigit() and len(text) <= 12 else 0
     dkim, spf = row.get("dkim", "").lower() == "pass", row.get("spf", "").lower() == "pass"
+    disposition = row.get("disposition", "").lower()
     seen = {
         "messages": count,
         "passed": count * (dkim or spf),
         "dkim": count * dkim,
         "spf": count * spf,
-        row.get("disposition", "").lower(): count,
+        "quarantine": count * (disposition == "quarantine"),
+        "reject": count * (disposition == "reject"),
     }
     sums.counted.update(seen)
     source = _address(row.get("source", ""))
