@@ -15,12 +15,12 @@ from shared.domain.ids import MessageId, OrganizationId, ServerId
 from shared.domain.moments import to_ms, to_ms_or_zero
 from shared.domain.suppression import (
     EXPIRING,
-    MAX_DETAIL,
     WORDS,
     Change,
     Reason,
     Scope,
     Suppression,
+    detail_of,
     folded,
     new_suppression,
 )
@@ -79,7 +79,7 @@ async def suppress(
         InvalidValue: not an address.
         StorageUnavailable: others were changing the same entry, or the store is away.
     """
-    change = Change(now, added=True, reason=cause.reason, source=cause.source, detail=cause.detail[:MAX_DETAIL])
+    change = Change(now, added=True, reason=cause.reason, source=cause.source, detail=detail_of(cause.detail))
     for _ in range(MAX_TRIES):
         old = await using.suppressions.get(scope, address)
         if old is not None and cause.source != BY_HAND and old.knows(cause.source):
@@ -108,7 +108,7 @@ async def unsuppress(scope: Scope, address: str, cause: Cause, *, using: Suppres
         NotFound: it is not on that list.
         StorageUnavailable: others were changing the same entry, or the store is away.
     """
-    change = Change(now, added=False, reason=cause.reason, source=cause.source, detail=cause.detail[:MAX_DETAIL])
+    change = Change(now, added=False, reason=cause.reason, source=cause.source, detail=detail_of(cause.detail))
     for _ in range(MAX_TRIES):
         old = await using.suppressions.get(scope, address)
         if old is None or not old.active:

@@ -170,6 +170,19 @@ class TestExport:
             await Suppressions(there.records).get_many(Scope(there.server.id), ["=1+1@dest.test"])
         )
 
+    async def test_comes_back_whatever_was_said(self) -> None:
+        """A row that an import leaves out is an address that gets mail again."""
+        here, there = await install(), await install()
+        using = Suppressing.over(here.stores, here.settings)
+        cause = Cause(reason=Reason.MANUAL, detail='=1\r\n\x1b[31m,"\0' + "\u2028x" * 500)
+        await suppress(Scope(here.server.id), "a@dest.test", cause, until=None, using=using, now=here.clock())
+
+        exported = await given_out(here)
+        done = await take_in(there, exported)
+
+        assert (done.added, done.bad) == (1, 0)
+        assert await given_out(there) == exported
+
     async def test_no_cell_is_a_formula(self) -> None:
         """Details are what strangers' hosts said; a spreadsheet would run them."""
         here = await install()
