@@ -91,24 +91,27 @@ async def import_suppressions(
     count_bad = 0
     done = 0
     rows = _rows(lines)
-    while batch := list(islice(rows, BATCH)):
-        wanted: dict[tuple[str, str], Suppression] = {}
-        for number, row in batch:
-            try:
-                entry = _entry(row, scope, source, now)
-            except InvalidValue as exc:
-                count_bad += 1
-                if len(bad) < MAX_PROBLEMS:
-                    bad.append(f"line {number}: {exc}")
-                continue
-            there += (entry.address, entry.scope.stream) in wanted
-            wanted[entry.address, entry.scope.stream] = entry
-        stored = await _store(list(wanted.values()), using, now)
-        added, there, done = added + stored, there + len(wanted) - stored, done + len(batch)
-        if progress:
-            progress(done)
-    if added:
-        await _tell(scope, source, added, using, now)
+    try:
+        while batch := list(islice(rows, BATCH)):
+            wanted: dict[tuple[str, str], Suppression] = {}
+            for number, row in batch:
+                try:
+                    entry = _entry(row, scope, source, now)
+                except InvalidValue as exc:
+                    count_bad += 1
+                    if len(bad) < MAX_PROBLEMS:
+                        bad.append(f"line {number}: {exc}")
+                    continue
+                there += (entry.address, entry.scope.stream) in wanted
+                wanted[entry.address, entry.scope.stream] = entry
+            stored = await _store(list(wanted.values()), using, now)
+            added, there, done = added + stored, there + len(wanted) - stored, done + len(batch)
+            if progress:
+                progress(done)
+    finally:
+        # Also if it broke off: repeated, it finds these there and tells nobody.
+        if added:
+            await _tell(scope, source, added, using, now)
     return Imported(added, there, count_bad, bad)
 
 

@@ -15,6 +15,7 @@ from shared.flow.suppress import Cause, Suppressing, suppress, unsuppress
 from shared.flow.suppression_files import (
     BATCH,
     COLUMNS,
+    MAX_FIELD,
     Imported,
     csv_row,
     export_suppressions,
@@ -146,6 +147,17 @@ class TestImport:
         )
 
         assert (done.added, done.bad) == (0, 1)
+
+    async def test_of_one_that_broke_off_is_told_too(self) -> None:
+        """Its rows are stored: repeated, it finds them there, and nobody would ever be told."""
+        here = await install()
+        rows = "".join(f"a{n}@dest.test\n" for n in range(BATCH))
+
+        with pytest.raises(InvalidValue, match="longer than"):
+            await take_in(here, f"address\n{rows}{'x' * (MAX_FIELD + 1)}\n")
+
+        [job] = await here.stores.events.receive(10, visibility=timedelta(seconds=30), wait=timedelta(0))
+        assert json.loads(job.body)["data"]["count"] == BATCH
 
 
 class TestExport:
