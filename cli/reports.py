@@ -68,7 +68,7 @@ def _show(
         from cli.documents import report_document
         from cli.moments import moment
         from shared.flow.domains import find_domain
-        from shared.flow.read_reports import summarize
+        from shared.flow.read_reports import USUAL, summarize
 
         now, records = tools.now(), tools.stores.records
         owner = await owner_or_none(server, organization, tools)
@@ -82,6 +82,8 @@ def _show(
         )
         if as_csv and not as_json:
             _write_csv(found, by)
+            if not found.complete:
+                typer.echo(f"There are more than {USUAL.reports} reports: the rows are of those only.", err=True)
             return Answer({}, streamed=True)
         document = report_document(found, by)
         if not found.reports:

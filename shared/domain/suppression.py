@@ -153,11 +153,6 @@ def folded(address: str) -> str:
     return checked(address.strip()).lower()
 
 
-def detail_of(text: str) -> str:
-    """Return what somebody, or a strange host, said of a change, as one short line that any file can hold."""
-    return "".join(char if char.isprintable() else " " for char in text[:MAX_DETAIL]).strip()
-
-
 def checked_stream(stream: str) -> str:
     """Return the name of a stream, which is a tag.
 

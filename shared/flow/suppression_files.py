@@ -23,13 +23,14 @@ from shared.domain.csv_cells import inert, plain
 from shared.domain.errors import InvalidValue
 from shared.domain.event import Event, EventKind
 from shared.domain.ids import MessageId, ServerId
+from shared.domain.one_line import one_line
 from shared.domain.suppression import (
+    MAX_DETAIL,
     Change,
     Reason,
     Scope,
     Suppression,
     checked_stream,
-    detail_of,
     folded,
     new_suppression,
 )
@@ -173,7 +174,7 @@ def _entry(row: dict[str, str], scope: Scope, source: str, now: datetime) -> Sup
         raise InvalidValue("a stream belongs to a server, not to an organization")
     given = row.get("reason", "").strip().lower()
     reason = Reason(given) if given in list(Reason) else Reason.IMPORT
-    detail = detail_of(plain(row.get("detail", "")))
+    detail = one_line(plain(row.get("detail", "")), MAX_DETAIL)
     change = Change(now, added=True, reason=reason, source=source, detail=detail)
     until = _moment(row.get("until", "").strip())
     return new_suppression(replace(scope, stream=stream), folded(address), change, until=until)

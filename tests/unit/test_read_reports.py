@@ -1,6 +1,7 @@
 """What is shown of DMARC and TLS reports: sums by day, reporter, source and failure."""
 
 import gzip
+import json
 from base64 import encodebytes
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -158,6 +159,20 @@ class TestSummarize:
         assert (await shown(here, by=by, since=first, until=first)).reports == 0
         assert (await shown(here, by=by, since=first)).reports == 1
         assert (await shown(here, by=by, since=last, until=last)).reports == 0
+
+    async def test_names_of_strangers_are_lines(self) -> None:
+        """A reporter's name could steer the terminal on which it is shown, or make lines of its own in a file."""
+        here = await install()
+        failure = {"result-type": "a\u009bb\u001b]0;c\u0007", "failed-session-count": 3}
+        policy = {"policy": {"policy-domain": "example.test"}, "failure-details": [failure]}
+        day = {"start-datetime": "2026-01-03T00:00:00Z", "end-datetime": "2026-01-04T00:00:00Z"}
+        report = {"organization-name": "\u001b[2J\r\nP", "report-id": "1", "date-range": day, "policies": [policy]}
+        await take(here, json.dumps(report).encode())
+
+        reporters, failures = await shown(here, TLS, By.REPORTER), await shown(here, TLS, By.FAILURE)
+
+        assert [name for name, _ in reporters.rows] == ["[2J  P"]
+        assert [name for name, _ in failures.rows] == ["a b ]0;c"]
 
     async def test_nothing_came(self) -> None:
         """A new domain has no reports for a day or two."""
