@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -12,6 +13,7 @@ TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "3"))
 MESSAGES = int(os.environ.get("BENCH_MESSAGES", "1500"))
 RECORDS = int(os.environ.get("BENCH_RECORDS", "10000000"))
+SUPPRESSED = int(os.environ.get("BENCH_SUPPRESSED", "1000000"))
 QUEUED = int(os.environ.get("BENCH_QUEUED", "1000000"))
 DIRECTORY = Path(os.environ.get("EDGEPOST_BENCH_DIR", os.environ.get("TMPDIR", "/tmp") + "/edgepost-bench"))
 
@@ -60,6 +62,11 @@ def process_cpu_s(pid: str) -> float:
     """Return the CPU time that one process has used."""
     fields = Path("/proc", pid, "stat").read_text().rpartition(")")[2].split()
     return sum(int(field) for field in fields[11:13]) / TICKS_PER_S
+
+
+def resident_mb(pid: str) -> float:
+    """Return the memory that a process holds."""
+    return int(re.findall(r"VmRSS:\s+(\d+) kB", Path("/proc", pid, "status").read_text())[0]) / 1024
 
 
 def machine() -> str:

@@ -1,6 +1,5 @@
 """What each process of the tree takes: seconds to import, memory when idle."""
 
-import re
 import shutil
 import subprocess
 import sys
@@ -29,11 +28,6 @@ def _import_ms(module: str) -> float:
     return measure.middle([once(f"import {module}") for _ in range(5)]) - bare
 
 
-def _resident_mb(pid: str) -> float:
-    status = Path("/proc", pid, "status").read_text()
-    return int(re.findall(r"VmRSS:\s+(\d+) kB", status)[0]) / 1024
-
-
 def part_pids(supervisor: int) -> dict[str, str]:
     """Return the process id of each part that the supervisor runs."""
     found = {}
@@ -53,8 +47,8 @@ def run(directory: Path) -> str:
     home = directory / "parts"
     shutil.rmtree(home, ignore_errors=True)
     with Tree(home / "data", {}) as tree:
-        resident = {name: _resident_mb(pid) for name, pid in part_pids(tree.pid).items()}
-        resident["supervisor"] = _resident_mb(str(tree.pid))
+        resident = {name: measure.resident_mb(pid) for name, pid in part_pids(tree.pid).items()}
+        resident["supervisor"] = measure.resident_mb(str(tree.pid))
     rows = []
     for name in dict.fromkeys([*resident, *MODULES]):
         import_ms = f"{_import_ms(MODULES[name]):,.0f}" if name in MODULES else ""

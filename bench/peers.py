@@ -10,7 +10,7 @@ import os
 import shutil
 import subprocess
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from load import free_port, wait_for_port
@@ -40,6 +40,11 @@ scache unix - - n - 1 scache
 postlog unix-dgram n - n - 1 postlogd
 """
 
+RELAY = """\
+relayhost = [127.0.0.1]:{port}
+smtpd_relay_restrictions = permit_mynetworks, reject
+"""
+
 HARAKA_PLUGIN = """\
 'use strict'
 // Relays for everyone on loopback, asks no resolver, and sends every domain to the sink.
@@ -58,10 +63,24 @@ class Missing(Exception):
     """A peer cannot be run here; the text says what is missing."""
 
 
-def _needs(*programs: str) -> None:
+def needs_command(*programs: str) -> None:
+    """Make sure that the programs are there.
+
+    Raises:
+        Missing: one is not.
+    """
     missing = [program for program in programs if shutil.which(program) is None]
     if missing:
         raise Missing(f"not installed: {', '.join(missing)}")
+
+
+def needs(*programs: str) -> None:
+    """Make sure that the programs are there and that this is root.
+
+    Raises:
+        Missing: one is not.
+    """
+    needs_command(*programs)
     if os.geteuid() != 0:
         raise Missing("Postfix and opendkim only start as root")
 
@@ -77,7 +96,7 @@ def new_key(directory: Path) -> Path:
 @contextlib.contextmanager
 def opendkim(directory: Path, port: int) -> Iterator[int]:
     """Run opendkim as a signing milter and yield its process id."""
-    _needs("opendkim")
+    needs("opendkim")
     home = directory / "opendkim"
     home.mkdir(parents=True, exist_ok=True)
     key = home / "key.pem"
@@ -115,30 +134,40 @@ def opendkim(directory: Path, port: int) -> Iterator[int]:
 @contextlib.contextmanager
 def postfix(directory: Path, sink_port: int) -> Iterator[tuple[int, list[int]]]:
     """Run Postfix with opendkim; yields its port and the sessions whose CPU counts."""
-    _needs("postfix", "opendkim", "openssl")
+    needs("postfix", "opendkim", "openssl")
     home = directory / "postfix"
+    port, milter = free_port(), free_port()
+    smtpd = f"127.0.0.1:{port} inet n - n - - smtpd\n  -o smtpd_milters=inet:127.0.0.1:{milter}"
+    with (
+        opendkim(directory, milter) as signer,
+        running_postfix(home, main_cf(home, RELAY.format(port=sink_port)), MASTER.format(smtpd=smtpd)) as master,
+    ):
+        wait_for_port(port)
+        yield port, [signer, master]
+
+
+@contextlib.contextmanager
+def running_postfix(home: Path, main: str, master: str) -> Iterator[int]:
+    """Run Postfix with all of its files in an emptied directory; yields the master's process id."""
     shutil.rmtree(home, ignore_errors=True)
     for part in ("etc", "spool", "lib"):
         (home / part).mkdir(parents=True)
-    for each in (directory, home, home / "spool"):
+    for each in (home.parent, home, home / "spool"):
         each.chmod(0o755)
     shutil.chown(home / "lib", "postfix")
-    port, milter = free_port(), free_port()
-    (home / "etc/main.cf").write_text(_main_cf(home, sink_port))
-    smtpd = f"127.0.0.1:{port} inet n - n - - smtpd\n  -o smtpd_milters=inet:127.0.0.1:{milter}"
-    (home / "etc/master.cf").write_text(MASTER.format(smtpd=smtpd))
+    (home / "etc/main.cf").write_text(main)
+    (home / "etc/master.cf").write_text(master)
     control = ["postfix", "-c", str(home / "etc")]
-    with opendkim(directory, milter) as signer:
-        subprocess.run([*control, "start"], check=True, capture_output=True)
-        try:
-            wait_for_port(port)
-            yield port, [signer, int((home / "spool/pid/master.pid").read_text())]
-        finally:
-            subprocess.run([*control, "stop"], check=False, capture_output=True)
+    subprocess.run([*control, "start"], check=True, capture_output=True)
+    try:
+        yield int((home / "spool/pid/master.pid").read_text())
+    finally:
+        subprocess.run([*control, "stop"], check=False, capture_output=True)
 
 
-def _main_cf(home: Path, sink_port: int) -> str:
-    return textwrap.dedent(f"""\
+def main_cf(home: Path, mail: str) -> str:
+    """Return Postfix's settings, all of its files below ``home``; ``mail`` says where mail goes."""
+    fixed = textwrap.dedent(f"""\
         compatibility_level = 3.6
         queue_directory = {home}/spool
         data_directory = {home}/lib
@@ -152,8 +181,6 @@ def _main_cf(home: Path, sink_port: int) -> str:
         myhostname = postfix.bench.test
         mydestination =
         mynetworks = 127.0.0.0/8
-        relayhost = [127.0.0.1]:{sink_port}
-        smtpd_relay_restrictions = permit_mynetworks, reject
         smtp_dns_support_level = disabled
         smtp_tls_security_level = none
         smtpd_client_connection_count_limit = 0
@@ -163,6 +190,7 @@ def _main_cf(home: Path, sink_port: int) -> str:
         local_recipient_maps =
         alias_maps =
         """)
+    return fixed + mail
 
 
 def _install_haraka(home: Path) -> None:
@@ -181,43 +209,54 @@ def _install_haraka(home: Path) -> None:
 @contextlib.contextmanager
 def haraka(directory: Path, sink_port: int) -> Iterator[tuple[int, list[int]]]:
     """Run Haraka with its dkim plugin; yields its port and the session whose CPU counts."""
-    for program in ("node", "npm", "openssl"):
-        if shutil.which(program) is None:
-            raise Missing(f"not installed: {program}")
-    home = directory / "haraka"
+    needs_command("openssl")
+    config = {
+        "plugins": "to_sink\ndkim\n",
+        "outbound.ini": "enable_tls=false\nlocal_mx_ok=true\nconcurrency_max=100\n",
+        "dkim.ini": "[sign]\nenabled=true\nselector=bench\ndomain=example.com\n[canon]\nbody=relaxed\n"
+        "[verify]\nenabled=false\n",
+        "dkim.private.key": new_key(directory).read_text(),
+    }
+    plugins = {"to_sink": HARAKA_PLUGIN.replace("@PORT@", str(sink_port))}
+    with running_haraka(directory / "haraka", "instance", config, plugins) as (port, process):
+        yield port, [process]
+
+
+@contextlib.contextmanager
+def running_haraka(
+    home: Path, name: str, config: Mapping[str, str], plugins: Mapping[str, str]
+) -> Iterator[tuple[int, int]]:
+    """Run Haraka with settings and plugins of our own; yields its port and process id."""
+    needs_command("node", "npm")
     _install_haraka(home)
-    instance = home / "instance"
+    instance = home / name
     shutil.rmtree(instance, ignore_errors=True)
     for part in ("config", "plugins", "queue"):
         (instance / part).mkdir(parents=True)
     (instance / "node_modules").symlink_to(home / "node_modules")
     port = free_port()
-    config = {
-        "plugins": "to_sink\ndkim\n",
+    usual = {
         "smtp.ini": f"listen=127.0.0.1:{port}\n",
-        "outbound.ini": "enable_tls=false\nlocal_mx_ok=true\nconcurrency_max=100\n",
         "log.ini": "[main]\nlevel=error\nformat=default\n",
         "loglevel": "ERROR\n",
         "me": "haraka.bench.test\n",
-        "dkim.ini": "[sign]\nenabled=true\nselector=bench\ndomain=example.com\n[canon]\nbody=relaxed\n"
-        "[verify]\nenabled=false\n",
-        "dkim.private.key": new_key(directory).read_text(),
         # It crashes without this file.
         "connection.ini": (home / "node_modules/Haraka/config/connection.ini").read_text(),
     }
-    for name, text in config.items():
-        (instance / "config" / name).write_text(text)
-    (instance / "plugins/to_sink.js").write_text(HARAKA_PLUGIN.replace("@PORT@", str(sink_port)))
+    for each, text in {**usual, **config}.items():
+        (instance / "config" / each).write_text(text)
+    for each, text in plugins.items():
+        (instance / f"plugins/{each}.js").write_text(text)
     process = subprocess.Popen(
         ["node", str(home / "node_modules/Haraka/bin/haraka"), "-c", str(instance)],
         cwd=instance,
         start_new_session=True,
-        stdout=(home / "log").open("wb"),
+        stdout=(instance / "log").open("wb"),
         stderr=subprocess.STDOUT,
     )
     try:
         wait_for_port(port)
-        yield port, [process.pid]
+        yield port, process.pid
     finally:
         process.terminate()
         process.wait()

@@ -30,10 +30,10 @@ def edgepost(directory: Path, name: str, sink_port: int, algorithms: str) -> Ite
     with Tree(home / "data", settings) as tree:
         server = tree.secrets()["server"]["permalink"]
         tree.run("credential", "create", "--server", server, "--type", "SMTP-IP", "--network", "127.0.0.0/8")
-        yield tree.ports["smtp"], [tree.pid, *_sessions_below(tree.pid)]
+        yield tree.ports["smtp"], [tree.pid, *sessions_below(tree.pid)]
 
 
-def _sessions_below(pid: int) -> list[int]:
+def sessions_below(pid: int) -> list[int]:
     """Return the sessions that children of a process have made for themselves."""
     found = []
     for entry in Path("/proc").iterdir():

@@ -12,11 +12,14 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 import api  # noqa: E402  # the repository must be importable first
+import bombs  # noqa: E402
+import inbound  # noqa: E402
 import measure  # noqa: E402
 import parts  # noqa: E402
 import relay  # noqa: E402
 import signing  # noqa: E402
 import storage  # noqa: E402
+import suppression  # noqa: E402
 import tracking  # noqa: E402
 import webhooks  # noqa: E402
 
@@ -38,6 +41,20 @@ TEXTS = {
 SMTP in, queue on disk, DKIM with RSA-2048 (relaxed/relaxed), SMTP out to Postfix's `smtp-sink`; 5 KB messages, 20
 sessions, one message a connection. Edgepost is the whole tree with SQLite and `EDGEPOST_DURABILITY=normal`; Postfix
 writes its queue with fsync, Haraka without. All run at the same time, one is loaded at a time, in turns.""",
+    "inbound": """\
+## Mail in
+
+Mail for a domain of one's own on port 25, one message a connection, on disk before 250. Edgepost checks SPF, DKIM,
+DMARC and ARC of each and keeps it for a route; it is the whole tree with SQLite, synced (`EDGEPOST_DURABILITY=full`)
+and not (`normal`, the default: safe from crashes of programs, not from a power failure). Postfix syncs its queue, and a
+Maildir after it; Haraka syncs a file. Neither checks anything. All run at the same time, one is loaded at a time, in
+turns.""",
+    "bombs": """\
+## Mail in beside attackers
+
+Four ordinary sessions send 4 KB mails one after the other, quiet and while attackers do one thing as fast as they can.
+What an ordinary mail takes is counted from connecting to the reply to its final dot. Quiet and attacked turns alternate
+in one run. Attackers run at the lowest priority: they would not share a machine with their victim.""",
     "api": """\
 ## Send API""",
     "signing": """\
@@ -55,6 +72,11 @@ start is a fresh process until the first answer, keys read, above a bare interpr
 Receivers are small programs on the same machine. First, how long an event takes from its happening to a healthy
 endpoint, beside another healthy one and beside one that hangs. Then the relay, without endpoints and with five that are
 told of everything.""",
+    "suppression": """\
+## Suppression lists
+
+Accepting messages, one after the other, in a process of its own with SQLite: on a server whose list is empty and on one
+whose list is very long, in turns of a hundred. No recipient is on a list, which is the usual case.""",
     "storage": """\
 ## Storage
 
@@ -67,11 +89,14 @@ def benchmarks(directory: Path) -> dict[str, Callable[[], str]]:
     """Return all benchmarks by name, in the order of the page."""
     return {
         "relay": lambda: relay.run(directory),
+        "inbound": lambda: inbound.run(directory),
+        "bombs": lambda: bombs.run(directory),
         "api": lambda: api.run(directory),
         "signing": signing.run,
         "tracking": tracking.run,
         "parts": lambda: parts.run(directory),
         "webhooks": lambda: webhooks.run(directory),
+        "suppression": lambda: suppression.run(directory),
         "storage": lambda: storage.run(directory),
     }
 

@@ -1,9 +1,9 @@
 #!/bin/bash
 # Runs every benchmark and writes docs/performance.md. Loopback only; about ten minutes on two cores.
 #   bench/run.sh                 everything
-#   bench/run.sh relay api       some of: relay api signing tracking parts webhooks storage
+#   bench/run.sh relay api       some of: relay inbound bombs api signing tracking parts webhooks suppression storage
 # EDGEPOST_BENCH_DIR   where peers are installed and queues lie (default: $TMPDIR/edgepost-bench)
-# BENCH_ROUNDS, BENCH_MESSAGES, BENCH_RECORDS, BENCH_QUEUED: sizes, see bench/measure.py
+# BENCH_ROUNDS, BENCH_MESSAGES, BENCH_RECORDS, BENCH_QUEUED, BENCH_SUPPRESSED: sizes, see bench/measure.py
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH=$PATH:/usr/sbin:/sbin

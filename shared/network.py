@@ -36,6 +36,10 @@ class Resolver(Protocol):
         """Return the TXT records of a name, the strings of each joined; empty if none."""
         ...
 
+    def txt_at_hand(self, name: str) -> Sequence[str] | None:
+        """Return what ``txt`` would without asking anybody; None if somebody would have to be asked.  Never raises."""
+        ...
+
     async def cname(self, name: str) -> str | None:
         """Return what the name itself is an alias of, without final dot, or None."""
         ...

@@ -112,6 +112,11 @@ class DNSResolver:
         """Return the TXT records of a name, the strings of each joined; empty if none."""
         return (await self._ask(name, "TXT")).texts
 
+    def txt_at_hand(self, name: str) -> Sequence[str] | None:
+        """Return the TXT records of a name if they are still believed from before, else None."""
+        kept = self._kept((name.rstrip(".").lower(), "TXT"))
+        return None if kept is None else kept.texts
+
     async def cname(self, name: str) -> str | None:
         """Return what the name itself is an alias of, without final dot, or None."""
         texts = (await self._ask(name, "CNAME")).texts
@@ -128,9 +133,7 @@ class DNSResolver:
 
     async def _ask(self, name: str, kind: str) -> _Answer:
         question = (name.rstrip(".").lower(), kind)
-        kept = self._answers.get(question)
-        if kept is not None and kept.expires > self._clock():
-            self._answers.move_to_end(question)
+        if kept := self._kept(question):
             return kept
         task = self._asking.get(question)
         if task is None:
@@ -138,6 +141,13 @@ class DNSResolver:
             task.add_done_callback(lambda done: self._answered(question, done))
         # One caller that gives up must not take the answer away from the others.
         return await asyncio.shield(task)
+
+    def _kept(self, question: tuple[str, str]) -> _Answer | None:
+        kept = self._answers.get(question)
+        if kept is None or kept.expires <= self._clock():
+            return None
+        self._answers.move_to_end(question)
+        return kept
 
     def _answered(self, question: tuple[str, str], done: asyncio.Task[_Answer]) -> None:
         self._asking.pop(question, None)

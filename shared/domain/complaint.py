@@ -65,7 +65,11 @@ class Complaint:
 
 def read_complaint(raw: bytes) -> Complaint | None:
     """Return the complaint that a mail is, or None; never fails."""
-    content = read_content(raw)
+    return complaint_in(read_content(raw))
+
+
+def complaint_in(content: Content) -> Complaint | None:
+    """Return the complaint that a mail is which was taken apart, or None; never fails."""
     author = mailboxes(content.header("from"))
     source = author[0].rpartition("@")[2] if author else ""
     originals = read_originals(content.returned)

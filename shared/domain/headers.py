@@ -18,6 +18,9 @@ MAX_HEAD_BYTES = 512 * 1024
 MAX_FIELDS = 1000
 MAX_DECODED_BYTES = 64 * 1024
 
+BLOCK_BYTES = 256 * 1024
+"""Large messages are searched in blocks: one search over all of it would stop every other thread for as long."""
+
 LINE_ENDING = re.compile("[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 """Characters that end a line for some parser, steer a terminal, or are none; only a tab is harmless."""
 
@@ -82,8 +85,15 @@ def check_bytes(raw: bytes) -> None:
 
 def has_crlf_only(raw: bytes) -> bool:
     """Tell whether CR and LF stand together wherever one of them stands."""
-    pairs = raw.count(b"\r\n")
-    return raw.count(b"\n") == pairs and raw.count(b"\r") == pairs
+    for start in range(0, len(raw), BLOCK_BYTES):
+        end = start + BLOCK_BYTES
+        # A pair belongs to the block of its CR.
+        pairs = raw.count(b"\r\n", start, end + 1)
+        follows = start > 0 and raw[start - 1 : start + 1] == b"\r\n"
+        splits = raw[end - 1 : end + 1] == b"\r\n"
+        if raw.count(b"\r", start, end) != pairs or raw.count(b"\n", start, end) != pairs + follows - splits:
+            return False
+    return True
 
 
 def with_crlf(raw: bytes) -> bytes:

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from shared.domain.ids import MessageId, ServerId
 from shared.domain.inspection import NO_RULING, Ruling
@@ -94,6 +94,14 @@ class InwardRefusal(StrEnum):
     SUSPENDED = "the server is suspended"
 
 
+class About(NamedTuple):
+    """Which message of ours a mail is about."""
+
+    message_id: MessageId
+    reports: str = ""
+    """The kind of event that follows from it; empty if none does."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Incoming:
     """One mail for one recipient."""
@@ -112,8 +120,8 @@ class Incoming:
     """Address, name and HELO of the client; ``via`` tells of TLS."""
 
     received_at: datetime
-    about: MessageId | None = None
-    """The message of ours that it is about: of such mail only so much is kept."""
+    about: About | None = None
+    """None for mail about no message of ours.  Of the other only so much is kept."""
 
     digest: str = ""
     """What makes a repeated mail the same one; empty: every mail is another."""

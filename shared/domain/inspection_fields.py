@@ -1,13 +1,13 @@
-"""Header fields that tell an endpoint what the scanners said, and the removal of forged ones.
+"""Header fields that tell an endpoint what the scanners said.
 
 ``X-Postal-Spam``, ``-Spam-Threshold``, ``-Spam-Score`` and ``X-Postal-Threat`` are Postal's
 (app/lib/message_dequeuer/incoming_message_processor.rb), ``X-Edgepost-Spam-Checks`` is ours.
 Postal writes them on unscanned mail too, as ``no``; we write of a mail only what is known.
 """
 
-import re
 from collections.abc import Iterator
 
+from shared.domain.forged_fields import ForgedFields
 from shared.domain.inspection import MAX_CHECKS, Inspection, Ruling, shown
 from shared.domain.message import SpamStatus
 from shared.domain.tenancy import Server
@@ -20,9 +20,7 @@ NAMES = (
     b"X-Edgepost-Spam-Checks",
 )
 
-_FIELD = re.compile(
-    rb"^(?:%s)[ \t]*+:[^\r\n]*+\r\n(?:[ \t][^\r\n]*+\r\n)*+" % b"|".join(NAMES), re.IGNORECASE | re.MULTILINE
-)
+INSPECTION_FIELDS = ForgedFields(NAMES)
 
 
 def inspection_fields(ruling: Ruling, server: Server) -> bytes:
@@ -46,17 +44,3 @@ def _checks(inspection: Inspection) -> Iterator[str]:
     for each in inspection.checks[:MAX_CHECKS]:
         comment = each.description.translate(str.maketrans("()\\", "[]/"))
         yield f"{each.name}={shown(each.score)}" + (f" ({comment})" if comment else "")
-
-
-def without_forged_fields(raw: bytes) -> bytes:
-    """Return the mail without fields of these names, the very same bytes if it has none.
-
-    Every line of the head that some reader could take for one goes, also in a head that breaks the rules.
-    """
-    if raw.startswith(b"\r\n"):
-        return raw  # no head
-    # However long the head: a reader without our limits reads all of it.
-    end = raw.find(b"\r\n\r\n")
-    end = end + 2 if end >= 0 else len(raw)
-    clean, found = _FIELD.subn(b"", raw[:end])
-    return b"".join((clean, memoryview(raw)[end:])) if found else raw

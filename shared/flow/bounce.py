@@ -22,20 +22,22 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from shared.domain.bounce.content import read_content
 from shared.domain.bounce.matching import BOUNCES_BELIEVED_FOR, COMPLAINTS_BELIEVED_FOR, about, disbelief
-from shared.domain.bounce.reading import read_bounce
+from shared.domain.bounce.reading import bounce_in
 from shared.domain.bounce.report import Kind, Reading, RecipientReport
-from shared.domain.complaint import Complaint, read_complaint
+from shared.domain.complaint import Complaint, complaint_in
 from shared.domain.event import Event, EventKind
 from shared.domain.ids import MessageId
-from shared.domain.incoming import Incoming, ToReturnPath, ToRoute
+from shared.domain.incoming import About, Incoming, ToReturnPath, ToRoute
 from shared.domain.message import Message, Status
 from shared.domain.message_names import named_by_message_id
 from shared.domain.routes import RETURN_PATH
 from shared.domain.tenancy import Server
 from shared.flow.find_inward import named_by
-from shared.flow.keep_incoming import Fate, Receiving, keep, received_event, tell
+from shared.flow.keep_incoming import Fate, keep, received_event, tell
 from shared.flow.receive_route import receive_route
+from shared.flow.receiving import Receiving
 from shared.ports import Outgoing
 from shared.store.routes import Routes
 
@@ -85,8 +87,8 @@ async def take_return_path(incoming: Incoming, *, using: Receiving, now: datetim
         NotFound: the server is gone.
         StorageUnavailable: nothing was promised.
     """
-    if isinstance(incoming.to, ToReturnPath):
-        incoming = replace(incoming, about=incoming.to.message_id)
+    if isinstance(incoming.to, ToReturnPath) and incoming.to.message_id is not None:
+        incoming = replace(incoming, about=About(incoming.to.message_id))
     found = await _understood(incoming, using=using, now=now)
     if isinstance(found, Followed):
         return await keep_followed(incoming, found, using=using, now=now)
@@ -116,7 +118,9 @@ async def keep_followed(incoming: Incoming, found: Followed, *, using: Receiving
         await using.stores.events.send([Outgoing(event.to_json(), group=str(event.server_id), delay=wait)])
 
     fate = Fate(status=Status.PROCESSED, details=found.row, bounce=True)
-    return await keep(replace(incoming, about=original.id), fate, after=told, using=using, now=now)
+    return await keep(
+        replace(incoming, about=About(original.id, found.kind.value)), fate, after=told, using=using, now=now
+    )
 
 
 async def keep_unmatched(incoming: Incoming, reason: str, *, using: Receiving, now: datetime) -> Message:
@@ -156,9 +160,10 @@ async def _understood(incoming: Incoming, *, using: Receiving, now: datetime) ->
 
 
 def _read(raw: bytes) -> tuple[Reading, Complaint | None]:
-    reading = read_bounce(raw)
+    content = read_content(raw)
+    reading = bounce_in(content)
     # Microsoft's old form looks like no report at all.
-    return reading, read_complaint(raw) if reading.kind in (Kind.COMPLAINT, Kind.OTHER) else None
+    return reading, complaint_in(content) if reading.kind in (Kind.COMPLAINT, Kind.OTHER) else None
 
 
 async def _original(incoming: Incoming, reading: Reading, using: Receiving) -> Message | None:

@@ -1,88 +1,28 @@
-"""Keep a mail that came in: body, reservation, record, and only then what follows from it.
+"""Keep a mail that came in: body and reservation, record, and only then what follows from it.
 
-The reservation holds what was drawn for the mail.  A client that did not see our 250
-sends the same bytes again; it is given the same ids then, and every later step is
-harmless when it is repeated.  So a crash anywhere leaves one copy or none, and what was
-answered with 250 is there.
-
-Whoever has one return path could fill the store through it.  So the reservations of mail
-about one message have ``MAX_ABOUT_ONE`` places, found by the mail's digest, and what finds
-neither itself nor a free place is refused.  That counts without a counter: a mail writes
-one reservation as any other does, and a place is free again when its reservation expires.
+What was drawn for the mail is reserved (``reserve_incoming``), so every step is harmless
+when it is repeated: a crash anywhere leaves one copy or none, and what was answered with
+250 is there.
 """
 
-import hashlib
-import logging
-import random
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import NamedTuple
 
-from shared.domain.errors import EnoughReported, MalformedMessage, NotFound, StorageUnavailable
+from shared.domain.errors import StorageUnavailable
 from shared.domain.event import Event, EventKind
-from shared.domain.headers import Head, split_head
 from shared.domain.ids import draw_ids, draw_token
 from shared.domain.incoming import Incoming, spf_passed
 from shared.domain.letter import MAX_SUBJECT
 from shared.domain.message import Delivery, Direction, Message, Status
 from shared.domain.routes import Target
-from shared.domain.tenancy import Tenant
-from shared.flow.accept import Acceptance
-from shared.flow.token_keys import TokenSource
-from shared.ports import Bodies, Outgoing, Stores
-from shared.settings import Settings
-from shared.store.directory import Directory
-from shared.store.messages import Messages
-from shared.store.reservations import Reservation, Reservations
-
-log = logging.getLogger(__name__)
+from shared.flow.receiving import Receiving
+from shared.flow.reserve_incoming import Reserved, reserve
+from shared.ports import Outgoing
 
 MAX_ID_DRAWS = 5
-MAX_ABOUT_ONE = 20
-"""Different mails about one message that are kept in the week that reservations live: a few hosts on the way
-may each tell of a delay once a day, and a recipient's machine may answer."""
-
 MAX_DETAILS = 250
 MAX_OUTPUT = 512
-MAX_DIGESTED_ID = 250
-
-
-@dataclass(frozen=True, slots=True)
-class Receiving:
-    """What taking mail in needs."""
-
-    stores: Stores
-    directory: Directory
-    messages: Messages
-    reservations: Reservations
-    settings: Settings
-    rng: random.Random
-    tokens: TokenSource
-
-    @classmethod
-    def beside(cls, acceptance: Acceptance, tokens: TokenSource) -> "Receiving":
-        """Return it over what accepting has."""
-        return cls(
-            acceptance.stores,
-            acceptance.directory,
-            acceptance.messages,
-            acceptance.reservations,
-            acceptance.settings,
-            acceptance.rng,
-            tokens,
-        )
-
-    async def tenant(self, incoming: Incoming) -> Tenant:
-        """Return whose mail it is.
-
-        Raises:
-            NotFound: the server was removed since the recipient was named.
-        """
-        tenant = await self.directory.tenant(incoming.server_id)
-        if tenant is None:
-            raise NotFound("the server of this address is gone")
-        return tenant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,14 +44,6 @@ class Fate:
 
 Step = Callable[[Message], Awaitable[None]]
 """Something to be done with the kept message; may be done again with the same one."""
-
-
-class Reserved(NamedTuple):
-    """What is reserved for a mail."""
-
-    reservation: Reservation
-    key: str
-    """Where it lies; empty for a mail that is never the same as another."""
 
 
 async def keep(
@@ -141,8 +73,8 @@ async def keep(
         StorageUnavailable: nothing was promised.
     """
     server = (await using.tenant(incoming)).server
-    reservation, key = reserved or await reserve(incoming, using=using, now=now)
-    message = _message(incoming, fate, reservation)
+    reserved = reserved or await reserve(incoming, using=using, now=now)
+    message = _message(incoming, fate, reserved)
     rows = [_row(message, fate, using=using, now=now)] if fate.details else []
     for _ in range(MAX_ID_DRAWS):
         if before is not None:
@@ -150,12 +82,13 @@ async def keep(
         if await using.messages.add(server, message, expires_at=now + using.settings.message_retention, rows=rows):
             break
         message = replace(message, id=draw_ids(now, 1, using.rng)[0])
+        if incoming.digest:
+            # Before the record: a repetition must come to the same id.
+            await using.reservations.finish(server.id, reserved.key, [message.id])
     else:
         raise StorageUnavailable("no free message id was found")
     if after is not None:
         await after(message)
-    if incoming.digest:
-        await using.reservations.finish(server.id, key, [message.id])
     return message
 
 
@@ -170,98 +103,8 @@ def received_event(message: Message, details: str, now: datetime) -> Event:
     return Event(EventKind.RECEIVED, message.server_id, message.id, 1, now, details=details)
 
 
-def digest_of(rcpt_to: str, mail_from: str, raw: bytes) -> str:
-    """Return what makes a repeated mail the same one; empty for one that has no Message-ID.
-
-    Without an id, two mails of the same bytes may well be two (RFC 5322 §3.6.4 wants one in each).
-
-    Args:
-        rcpt_to: envelope recipient.
-        mail_from: envelope sender.
-        raw: as the client sent it: a repetition has the same bytes, trace fields included.
-    """
-    if not _message_id(_head(raw)):
-        return ""
-    envelope = f"{mail_from}\n{rcpt_to}\n\n"  # no address holds a line end
-    return hashlib.sha256(envelope.encode() + raw).hexdigest()
-
-
-async def reserve(incoming: Incoming, *, using: Receiving, now: datetime) -> Reserved:
-    """Reserve what is drawn for the mail, and store its body: the same again for a repeated one.
-
-    The ruling is among it: a scanner may say something else of the same bytes a minute
-    later, and one mail cannot be both refused and delivered.
-
-    Raises:
-        EnoughReported: more has come about its message than is kept.
-        NotFound: its server is gone.
-        StorageUnavailable: nothing was promised.
-    """
-    server = (await using.tenant(incoming)).server
-    drawn = draw_ids(now, 1, using.rng)
-    new = Reservation(
-        digest=incoming.digest,
-        message_id=_message_id(_head(incoming.raw)),
-        body_key=f"{server.id}/{drawn[0]}-{draw_token(using.rng, 8)}",
-        recipients=[incoming.rcpt_to],
-        ids=drawn,
-        tokens=[draw_token(using.rng)],
-        at=now,
-        ruling=incoming.ruling,
-    )
-    body = _Body(new.body_key, incoming.raw, expires_at=now + using.settings.body_retention, bodies=using.stores.bodies)
-    for key in _keys(incoming, using.rng):
-        known = await using.reservations.get(server.id, key)
-        if known is None:
-            await body.store()
-            if await using.reservations.put(server.id, key, new):
-                return Reserved(new, key)
-            # Another session was faster, a moment ago.
-            known = await using.reservations.get(server.id, key)
-        if known is not None and incoming.digest and known.digest == incoming.digest:
-            await body.drop()
-            return Reserved(known, key)
-    if incoming.about is None and not incoming.digest:
-        await body.store()
-        return Reserved(new, "")
-    await body.drop()
-    if incoming.about is None:
-        raise StorageUnavailable("the reservation of this mail is gone again")
-    log.warning("enough_reported", extra={"server_id": server.id, "message_id": incoming.about})
-    raise EnoughReported("more mail has come about this message than is kept")
-
-
-class _Body:
-    """A mail's bytes, stored once if at all."""
-
-    def __init__(self, key: str, raw: bytes, *, expires_at: datetime, bodies: Bodies) -> None:
-        self._key = key
-        self._raw = raw
-        self._expires_at = expires_at
-        self._bodies = bodies
-        self._stored = False
-
-    async def store(self) -> None:
-        if not self._stored:
-            await self._bodies.put(self._key, self._raw, expires_at=self._expires_at)
-            self._stored = True
-
-    async def drop(self) -> None:
-        if self._stored:
-            await self._bodies.delete(self._key)
-
-
-def _keys(incoming: Incoming, rng: random.Random) -> Sequence[str]:
-    """Return where the mail's reservation may lie, in the order in which the places are tried."""
-    # No Idempotency-Key of a customer's can hold a line end, so none is ever the same.
-    if incoming.about is None:
-        return [f"incoming\n{incoming.digest}"] if incoming.digest else []
-    first = int(incoming.digest[:8], 16) if incoming.digest else rng.randrange(MAX_ABOUT_ONE)
-    return [f"about\n{incoming.about}\n{(first + step) % MAX_ABOUT_ONE}" for step in range(MAX_ABOUT_ONE)]
-
-
-def _message(incoming: Incoming, fate: Fate, reservation: Reservation) -> Message:
-    head, inspection = _head(incoming.raw), incoming.ruling.inspection
+def _message(incoming: Incoming, fate: Fate, reserved: Reserved) -> Message:
+    (reservation, _, head), inspection = reserved, incoming.ruling.inspection
     return Message(
         server_id=incoming.server_id,
         id=reservation.ids[0],
@@ -299,15 +142,3 @@ def _row(message: Message, fate: Fate, *, using: Receiving, now: datetime) -> De
         at=now,
         log_id=draw_token(using.rng, 8),
     )
-
-
-def _head(raw: bytes) -> Head:
-    """Return the head; an empty one if it cannot be split: bounces of old systems must come in all the same."""
-    try:
-        return split_head(raw)
-    except MalformedMessage:
-        return Head((), 0)
-
-
-def _message_id(head: Head) -> str:
-    return head.text(b"Message-ID").strip().strip("<>")[:MAX_DIGESTED_ID]

@@ -24,8 +24,10 @@ from shared.domain.forwarding import ACCEPTED
 from shared.domain.incoming import Incoming
 from shared.domain.message import Message, SpamStatus, Status
 from shared.domain.routes import Route, RouteMode, SpamMode, Target
-from shared.flow.keep_incoming import MAX_OUTPUT, Fate, Receiving, Reserved, Step, keep, received_event, reserve, tell
+from shared.flow.keep_incoming import MAX_OUTPUT, Fate, Step, keep, received_event, tell
 from shared.flow.queues import group_of, next_job, queue_of
+from shared.flow.receiving import Receiving
+from shared.flow.reserve_incoming import Reserved, reserve
 from shared.flow.settle import keep_held
 from shared.ports import Outgoing
 from shared.store.schedule import Schedule

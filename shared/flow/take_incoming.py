@@ -10,12 +10,21 @@ from shared.domain.complaint import Complaint, read_complaint
 from shared.domain.errors import InvalidValue
 from shared.domain.event import EventKind
 from shared.domain.ids import MessageId, ServerId
-from shared.domain.incoming import Incoming, ReportKind, ToPeople, ToReports, ToReturnPath, ToRoute, ToUnsubscribe
+from shared.domain.incoming import (
+    About,
+    Incoming,
+    ReportKind,
+    ToPeople,
+    ToReports,
+    ToReturnPath,
+    ToRoute,
+    ToUnsubscribe,
+)
 from shared.domain.message import Direction, Message
 from shared.flow.bounce import Followed, keep_followed, keep_unmatched, take_return_path
 from shared.flow.find_inward import named_by
-from shared.flow.keep_incoming import Receiving
 from shared.flow.receive_route import receive_route
+from shared.flow.receiving import Receiving
 from shared.flow.take_report import take_report
 
 log = logging.getLogger(__name__)
@@ -52,7 +61,7 @@ async def _unsubscribe(incoming: Incoming, message_id: MessageId, *, using: Rece
     """Keep a mail to the address for unsubscribing; its event is the same as a click's."""
     original = await using.messages.get((await using.tenant(incoming)).server, message_id)
     if original is None or original.direction is not Direction.OUTGOING:
-        return await keep_unmatched(replace(incoming, about=message_id), NOT_KEPT, using=using, now=now)
+        return await keep_unmatched(replace(incoming, about=About(message_id)), NOT_KEPT, using=using, now=now)
     row = f"This unsubscribes the recipient of <msg:{original.id}>."
     data = {"ip": incoming.origin.address, "by": "mail"}
     followed = Followed(original, EventKind.UNSUBSCRIBED, row=row, data=data)

@@ -6,10 +6,10 @@ for 20 MB of spaces; these forms are linear, and the signer shares them.
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from shared.domain.headers import Head, HeaderField
-from smtp_node.authentication.canonical import relaxed_body, relaxed_header
+from smtp_node.authentication.canonical import relaxed_blocks, relaxed_header
 from smtp_node.authentication.tags import without_signature
 
 SIMPLE = "simple"
@@ -20,7 +20,7 @@ class Digests:
     """One mail as its signatures see it."""
 
     def __init__(self, raw: bytes, head: Head) -> None:
-        self._body = raw[head.body_at :]
+        self._raw = raw
         self._head = head
         self._hashes: dict[tuple[str, int | None], bytes] = {}
 
@@ -28,9 +28,17 @@ class Digests:
         """Return the SHA-256 of the body in that form, of its first bytes only if a length is given."""
         found = self._hashes.get((form, length))
         if found is None:
-            body = relaxed_body(self._body) if form == RELAXED else _simple_body(self._body)
-            found = self._hashes[form, length] = hashlib.sha256(body if length is None else body[:length]).digest()
+            blocks = relaxed_blocks(self._raw, self._head.body_at) if form == RELAXED else self._simple_body()
+            found = self._hashes[form, length] = _hash(blocks, length)
         return found
+
+    def _simple_body(self) -> Iterator[bytes | memoryview]:
+        """Yield the body without empty lines at its end (RFC 6376 §3.4.3), where it lies; an empty one is one CRLF."""
+        start, end = self._head.body_at, len(self._raw)
+        while end > start and self._raw[end - 1 : end] in (b"\r", b"\n"):
+            end -= 1
+        yield memoryview(self._raw)[start:end]
+        yield b"\r\n"
 
     def signed_header(self, form: str, names: Sequence[str], own: HeaderField) -> bytes:
         """Return the bytes that a signature field signs: the named fields, then itself without its signature.
@@ -58,6 +66,12 @@ def unsigned(field: HeaderField, form: str) -> bytes:
     return field.raw[:at] + value
 
 
-def _simple_body(body: bytes) -> bytes:
-    """Return the body without empty lines at its end (RFC 6376 §3.4.3); an empty one is one CRLF."""
-    return body.rstrip(b"\r\n") + b"\r\n"
+def _hash(blocks: Iterable[bytes | memoryview], length: int | None) -> bytes:
+    digest = hashlib.sha256()
+    for block in blocks:
+        if length is None:
+            digest.update(block)
+            continue
+        digest.update(block[:length])
+        length -= min(length, len(block))
+    return digest.digest()

@@ -1,22 +1,24 @@
 """All checks of one incoming mail: SPF, DKIM, ARC, DMARC, and the field that states them.
 
 pyspf blocks and hashes take time, so all of it runs in a thread; what is asked of the DNS
-comes back to the node's resolver.  A mail is never refused for want of an answer: what could
-not be found out is stated as such.
+comes back to the node's resolver.  A small mail whose senders are known from a moment ago
+needs neither, and two changes of threads would cost more than its checks: that is tried first.
+A mail is never refused for want of an answer: what could not be found out is stated as such.
 """
 
 import asyncio
+import contextlib
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from shared.domain.errors import MalformedMessage
-from shared.domain.headers import split_head
+from shared.domain.headers import Head, split_head
 from shared.network import Resolver
 from smtp_node.authentication.chain import check_chain
 from smtp_node.authentication.digests import Digests
 from smtp_node.authentication.dmarc import check_dmarc
-from smtp_node.authentication.lookups import BUDGET_S, Lookups
+from smtp_node.authentication.lookups import BUDGET_S, Lookups, LookupsAtHand, LookupsFromThread, NotAtHand
 from smtp_node.authentication.results import ARCResult, Results, SPFResult, Verdict, without_forged
 from smtp_node.authentication.spf import check_spf
 from smtp_node.authentication.verify import check_signatures
@@ -28,6 +30,13 @@ THREADS = 8
 
 MAX_CHECKED_BYTES = 26_214_400
 """Larger mail is taken unchecked: canonical forms are copies of it."""
+
+
+AT_ONCE_BYTES = 131_072
+"""Smaller mail is checked on the event loop if nobody has to be asked."""
+
+AT_ONCE_HEAD_BYTES = 32_768
+"""And if its head, which is gone through several times, is smaller than this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +69,7 @@ class Authentication:
 
     async def check(self, raw: bytes, envelope: Envelope) -> Results:
         """Return what the checks found; never fails because of the mail."""
-        loop = asyncio.get_running_loop()
-        # The budget runs while the mail waits for a thread: under a flood all wait shortly and are stated unknown.
-        lookups = Lookups(self._resolver, loop, budget_s=self._budget_s)
-        return await loop.run_in_executor(self._threads, _check, raw, envelope, lookups)
+        return (await self._looked_at(raw, envelope))[0]
 
     async def stated(self, raw: bytes, envelope: Envelope) -> tuple[bytes, bytes, Results]:
         """Return our Authentication-Results field, the mail without forged ones to put it on, and what was found.
@@ -73,15 +79,31 @@ class Authentication:
         Raises:
             MalformedMessage: the head cannot be split.
         """
-        results = await self.check(raw, envelope)
-        return results.to_field(self.authserv_id), without_forged(raw, split_head(raw), self.authserv_id), results
+        results, clean = await self._looked_at(raw, envelope)
+        if clean is None:
+            raise MalformedMessage("the head cannot be split")
+        return results.to_field(self.authserv_id), clean, results
+
+    async def _looked_at(self, raw: bytes, envelope: Envelope) -> tuple[Results, bytes | None]:
+        """Return what was found, and the mail without forged fields; None in its place if its head cannot be split."""
+        head_bytes = raw.find(b"\r\n\r\n", 0, AT_ONCE_HEAD_BYTES)
+        if len(raw) <= AT_ONCE_HEAD_BYTES or (len(raw) <= AT_ONCE_BYTES and head_bytes >= 0):
+            with contextlib.suppress(NotAtHand):
+                return self._look_at(raw, envelope, LookupsAtHand(self._resolver))
+        loop = asyncio.get_running_loop()
+        # The budget runs while the mail waits for a thread: under a flood all wait shortly and are stated unknown.
+        lookups = LookupsFromThread(self._resolver, loop, budget_s=self._budget_s)
+        return await loop.run_in_executor(self._threads, self._look_at, raw, envelope, lookups)
+
+    def _look_at(self, raw: bytes, envelope: Envelope, lookups: Lookups) -> tuple[Results, bytes | None]:
+        try:
+            head = split_head(raw)
+        except MalformedMessage:
+            return Results(spf=_spf(envelope, lookups)), None
+        return _check(raw, head, envelope, lookups), without_forged(raw, head, self.authserv_id)
 
 
-def _check(raw: bytes, envelope: Envelope, lookups: Lookups) -> Results:
-    try:
-        head = split_head(raw)
-    except MalformedMessage:
-        return Results(spf=_spf(envelope, lookups))
+def _check(raw: bytes, head: Head, envelope: Envelope, lookups: Lookups) -> Results:
     spf = _spf(envelope, lookups)
     if len(raw) > MAX_CHECKED_BYTES:
         log.info("mail_too_large_to_check", extra={"size_bytes": len(raw)})

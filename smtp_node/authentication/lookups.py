@@ -1,13 +1,14 @@
 """The DNS for libraries that ask for it in the middle of their work.
 
-They run in a thread; each question goes to the node's own resolver on the event
-loop.  A mail may cost so many questions and so much time, whatever it asks for.
+They run in a thread, and each question goes to the node's own resolver on the event
+loop; or on the loop itself, as long as all answers are at hand.  A mail may cost so many
+questions and so much time, whatever it asks for.
 """
 
 import asyncio
 import time
 from collections.abc import Coroutine, Sequence
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from shared.domain.dns import LookupFailed
 from shared.network import Resolver
@@ -21,8 +22,64 @@ BUDGET_S = 10.0
 """For one mail, all look-ups together (RFC 7208 §4.6.4 asks for at least 20 s; a client waits for us)."""
 
 
-class Lookups:
-    """Blocking look-ups for one mail; use it from a thread, never on the loop itself."""
+MAX_TEXT_AT_HAND = 1024
+"""Characters of one name's TXT records that are read on the event loop: what they cost is their owner's choice."""
+
+
+class Lookups(Protocol):
+    """Blocking look-ups for one mail; all raise ``LookupFailed``."""
+
+    def txt(self, name: str) -> Sequence[str]:
+        """Return the TXT records of a name."""
+        ...
+
+    def addresses(self, name: str, *, ipv6: bool) -> Sequence[str]:
+        """Return the addresses of one family."""
+        ...
+
+    def mx(self, name: str) -> Sequence[tuple[int, str]]:
+        """Return the MX set as (preference, host)."""
+        ...
+
+    def pointer(self, address: str) -> Sequence[str]:
+        """Return the name of an address, or none."""
+        ...
+
+
+class NotAtHand(Exception):
+    """Somebody has to be asked."""
+
+
+class LookupsAtHand:
+    """Look-ups that never wait: what the resolver does not know already, or is no short text, raises ``NotAtHand``."""
+
+    def __init__(self, resolver: Resolver) -> None:
+        self._resolver = resolver
+        self._left = MAX_LOOKUPS
+
+    def txt(self, name: str) -> Sequence[str]:
+        """Return the TXT records of a name."""
+        found = self._resolver.txt_at_hand(name)
+        self._left -= 1
+        if found is None or self._left < 0 or sum(map(len, found)) > MAX_TEXT_AT_HAND:
+            raise NotAtHand(name, "TXT")
+        return found
+
+    def addresses(self, name: str, *, ipv6: bool) -> Sequence[str]:
+        """Never at hand."""
+        raise NotAtHand(name, "AAAA" if ipv6 else "A")
+
+    def mx(self, name: str) -> Sequence[tuple[int, str]]:
+        """Never at hand."""
+        raise NotAtHand(name, "MX")
+
+    def pointer(self, address: str) -> Sequence[str]:
+        """Never at hand."""
+        raise NotAtHand(address, "PTR")
+
+
+class LookupsFromThread:
+    """Look-ups for one mail from a thread, never on the loop itself."""
 
     def __init__(self, resolver: Resolver, loop: asyncio.AbstractEventLoop, *, budget_s: float = BUDGET_S) -> None:
         self._resolver = resolver

@@ -19,6 +19,10 @@ from smtp_node.deliver.letter import Letter, wire_blocks
 from smtp_node.deliver.limits import Timeouts
 from smtp_node.deliver.protocol import Broken
 
+DSN = "dsn"
+PARAMETERS_REFUSED = frozenset({455, 501, 504, 555})
+"""A parameter that is not possible now, wrong, not implemented or not known (RFC 5321 §4.2.2); or a bad address."""
+
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
@@ -72,6 +76,18 @@ async def transact(
     unfit = _unfit(connection, letter)
     if unfit is not None:
         return unfit
+    ended = await _carry_out(connection, letter, timeouts, still_ours)
+    if _is_dsn_refused(connection, letter, ended):
+        # Some hosts offer what they do not take.  The mail can do without: no reason to fail it.
+        connection.conversation.note("the host offers DSN and refused it, so once more without")
+        connection.extensions = {name: value for name, value in connection.extensions.items() if name != DSN}
+        ended = await _carry_out(connection, letter, timeouts, still_ours)
+    return ended
+
+
+async def _carry_out(
+    connection: Connection, letter: Letter, timeouts: Timeouts, still_ours: Callable[[], bool]
+) -> Ended:
     if connection.needs_reset:
         # RFC 5321 §4.1.1.5: what an ended transaction left behind is cleared.
         ended = await _step(connection, Stage.RSET, "RSET", timeouts.greeting_s)
@@ -172,6 +188,21 @@ def _unfit(connection: Connection, letter: Letter) -> Unfit | None:
     return None
 
 
+def _is_dsn_refused(connection: Connection, letter: Letter, ended: Ended) -> bool:
+    """Whether the host may mean the parameters of RFC 3461, and can be asked again."""
+    return (
+        _with_dsn(connection, letter)
+        and connection.usable
+        and isinstance(ended, Declined)
+        and ended.stage in (Stage.MAIL, Stage.RCPT)
+        and ended.reply.code in PARAMETERS_REFUSED
+    )
+
+
+def _with_dsn(connection: Connection, letter: Letter) -> bool:
+    return DSN in connection.extensions and bool(letter.envelope_id)
+
+
 def _mail_command(connection: Connection, letter: Letter) -> str:
     """Return MAIL with the parameters that the host offers and the message needs.
 
@@ -187,15 +218,18 @@ def _mail_command(connection: Connection, letter: Letter) -> str:
         line += " BODY=8BITMIME"  # RFC 6152 §3
     if "smtputf8" in offered and (letter.needs_smtputf8 or letter.utf8_header):
         line += " SMTPUTF8"  # RFC 6531 §3.4
-    if "dsn" in offered and letter.envelope_id:
+    if _with_dsn(connection, letter):
         line += f" ENVID={letter.envelope_id}"  # RFC 3461 §4.4
     return line
 
 
 def _rcpt_command(connection: Connection, letter: Letter) -> str:
-    """Return RCPT; with the address as we know it, so that a report from behind a forward can name it."""
+    """Return RCPT; with the address as we know it, so that a report from behind a forward can name it.
+
+    Never with NOTIFY: without it failures and delays are reported (RFC 3461 §4.1), successes are not.
+    """
     line = f"RCPT TO:<{letter.rcpt_to}>"
-    if "dsn" in connection.extensions and letter.envelope_id and letter.rcpt_to.isascii():
+    if _with_dsn(connection, letter) and letter.rcpt_to.isascii():
         line += f" ORCPT=rfc822;{_xtext(letter.rcpt_to)}"  # RFC 3461 §4.2
     return line
 

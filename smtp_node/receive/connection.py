@@ -292,6 +292,8 @@ class Connection(SMTP):
             except OSError:
                 stream.abort()  # reset by the client at this very moment
         else:
+            # The farewells of TLS would wait behind what the client still sends.
+            stream.resume_reading()
             stream.close()
         self.loop.call_later(LINGER_S, stream.abort)
         # The session's task may be waiting for input that will be dropped.

@@ -6,9 +6,12 @@ whole message refused: so a second message can never be smuggled in, neither
 here nor at the next host (CVE-2023-51764 and its family).
 """
 
+from collections.abc import Iterator
 from enum import Enum, auto
 
+from shared.domain.headers import BLOCK_BYTES, MAX_HEAD_BYTES
 from smtp_node.receive.gate import MemoryBudget
+from smtp_node.receive.off_loop import is_quick
 
 END = b"\r\n.\r\n"
 MAX_HOPS = 50
@@ -22,6 +25,7 @@ class Fault(Enum):
     """Why the bytes were thrown away while they came in."""
 
     TOO_LARGE = auto()
+    HEAD_TOO_LARGE = auto()
     NO_ROOM = auto()
 
 
@@ -41,6 +45,16 @@ class Content:
         self._before = b"\r\n"
         self.seen_bytes = 0
         self.fault: Fault | None = None
+
+    @property
+    def held_bytes(self) -> int:
+        """How many bytes are in memory because of it; 0 once they were thrown away."""
+        return self._reserved_bytes
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether going over it is a matter of a millisecond."""
+        return is_quick(self._buffer)
 
     def feed(self, piece: bytes) -> bytes | None:
         """Take the next piece; return what came after the end, or None if that has not come.
@@ -75,11 +89,10 @@ class Content:
 
         Its memory stays reserved until ``release``.
         """
-        raw = bytes(self._buffer)
-        self._buffer = bytearray()
-        if raw.startswith(b"."):
-            raw = raw[1:]
-        return raw.replace(b"\r\n.", b"\r\n") if b"\r\n." in raw else raw
+        buffer, self._buffer = self._buffer, bytearray()
+        blocks = list(_unstuffed(buffer))
+        del buffer
+        return b"".join(blocks)
 
     def _add(self, piece: bytes) -> None:
         self.seen_bytes += len(piece)
@@ -91,8 +104,29 @@ class Content:
         elif not self._memory.take(len(piece)):
             self.discard(Fault.NO_ROOM)
         else:
+            below = len(self._buffer) <= MAX_HEAD_BYTES
             self._reserved_bytes += len(piece)
             self._buffer += piece
+            if below and len(self._buffer) > MAX_HEAD_BYTES and _is_head(self._buffer, MAX_HEAD_BYTES):
+                self.discard(Fault.HEAD_TOO_LARGE)
+
+
+def _is_head(raw: bytearray, count: int) -> bool:
+    """Whether the empty line after the header is not among the first bytes."""
+    return not raw.startswith(b"\r\n") and raw.find(b"\r\n\r\n", 0, count) < 0
+
+
+def _unstuffed(raw: bytearray) -> Iterator[bytes]:
+    """Yield the message in blocks, without the dot before each line that begins with one."""
+    start = 1 if raw.startswith(b".") else 0
+    while start < len(raw):
+        end = start + BLOCK_BYTES
+        if end < len(raw):
+            # A line end belongs to the block of the dot behind it.
+            line_end = raw.rfind(b"\r\n", start + 1, end + 2)
+            end = line_end if line_end > 0 else end
+        yield bytes(raw[start:end]).replace(b"\r\n.", b"\r\n")
+        start = end
 
 
 def has_longer_line(raw: bytes, limit_bytes: int) -> bool:

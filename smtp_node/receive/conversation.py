@@ -189,7 +189,8 @@ class Conversation(Session):
         if isinstance(sender, Reply):
             self.say(sender)
             return
-        grant = await self._granted()
+        # Port 25 asks later, and only whose mail goes out: most is for addresses of ours.
+        grant = None if self.door is Door.SMTP else await self._granted()
         # RFC 6409 §4.3 and RFC 8314 §3.3: who cannot log in before TLS is told to start it.
         if grant is None and self._auth_refusal() is replies.TLS_FIRST_FOR_AUTH:
             self.say(replies.TLS_FIRST)
@@ -211,6 +212,8 @@ class Conversation(Session):
             return
         try:
             inward = await self.house.inside.find_inward(address) if self.door is Door.SMTP else None
+            if self.door is Door.SMTP and inward is None and transaction.grant is None:
+                transaction.grant = await self._granted()
         except Unavailable as error:
             log.exception("recipient_not_looked_up", extra={"trace_id": self.trace_id})
             self.say(replies.reply_to(error))

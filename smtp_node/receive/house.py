@@ -6,6 +6,7 @@ from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from shared.room import Room
 from smtp_node.receive.gate import ConnectionGate, LoginThrottle, MemoryBudget
 from smtp_node.receive.inside import Inside
 from smtp_node.receive.limits import ReceiveLimits
@@ -30,9 +31,18 @@ class House:
     gate: ConnectionGate
     throttle: LoginThrottle
     memory: MemoryBudget
+    large: Room
+    """Where large messages are worked on, few at a time."""
+
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Of a large message whose next piece is taken in: one piece a millisecond."""
+
     sessions: "set[Connection]" = field(default_factory=set)
     acceptances: set[asyncio.Future[Any]] = field(default_factory=set)
     """Messages on their way inside; Any: what they return is their waiter's."""
+
+    chatter: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """The same for commands of clients that send many and no mail."""
 
     draining: bool = False
 

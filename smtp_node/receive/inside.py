@@ -16,7 +16,7 @@ from shared.domain.tenancy import Credential, CredentialType, Tenant
 from shared.flow.accept import Acceptance, accept
 from shared.flow.authenticate import authenticate, authenticate_network
 from shared.flow.find_inward import Finding, Inward, find_inward
-from shared.flow.keep_incoming import Receiving
+from shared.flow.receiving import Receiving
 from shared.flow.rule import Ruled, rule
 from shared.flow.take_incoming import take_incoming
 from shared.flow.token_keys import TokenSource

@@ -61,8 +61,14 @@ class ReceiveLimits:
     max_drained_bytes: int = 256 * MB
     """Of a message over the limit, read to its end so that the client sees the 552."""
 
-    max_bytes_in_memory: int = 1024 * MB
-    """Of all messages that are just coming in; above it a message gets 452."""
+    max_bytes_in_memory: int = 512 * MB
+    """Of all messages that have come in and are not stored yet; above it a message gets 452."""
+
+    max_bytes_in_work: int = 64 * MB
+    """Of large messages that are checked and stored at once, whose copies this bounds; others wait for their turn."""
+
+    work_wait: timedelta = timedelta(minutes=4)
+    """For its turn; then 451.  Clients wait 10 minutes for the reply to the final dot (RFC 5321 §4.5.3.2.6)."""
 
     idle: timedelta = timedelta(minutes=5)
     """RFC 5321 §4.5.3.2.7: at least 5 minutes."""

@@ -98,6 +98,7 @@ TEXT_LINE_TOO_LONG = Reply(554, "5.6.0", "Message has a line that is too long")
 LOOP_DETECTED = Reply(550, "5.4.6", "Loop detected")
 SPAM = Reply(550, "5.7.1", "Message refused as spam")
 THREAT = Reply(550, "5.7.1", "Message refused, a virus scanner found a threat in it")
+HEAD_TOO_LARGE = Reply(552, "5.3.4", "Message header too large (maximum size 512KB)")
 NO_REPORT = Reply(550, "5.6.0", "This address takes reports only")
 NO_ROOM = Reply(452, "4.3.1", "Too much mail at the moment, please try again")
 

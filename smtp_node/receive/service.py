@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from functools import partial
 
+from shared.room import Room
 from smtp_node.receive.conversation import Conversation
 from smtp_node.receive.gate import ConnectionGate, LoginThrottle, MemoryBudget
 from smtp_node.receive.house import House
@@ -55,6 +56,11 @@ class ReceiveService:
             gate=ConnectionGate(total=limits.max_connections, per_client=limits.max_connections_per_client),
             throttle=LoginThrottle(after=limits.throttle_after, window_s=limits.throttle_window.total_seconds()),
             memory=MemoryBudget(limits.max_bytes_in_memory),
+            large=Room(
+                limits.max_bytes_in_work,
+                wait_s=limits.work_wait.total_seconds(),
+                most_waiting=limits.max_connections,
+            ),
         )
         self._listeners: list[AbstractServer | TLSListener] = []
 

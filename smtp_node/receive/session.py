@@ -18,6 +18,9 @@ log = logging.getLogger(__name__)
 WEB_VERBS = frozenset({"GET", "POST", "PUT", "HEAD", "OPTIONS", "CONNECT"})
 """A browser made to talk SMTP (Postfix smtpd_forbidden_commands): its headers must not become commands."""
 
+FREE_COMMANDS = 10
+"""Refusals and commands that send no mail, since the last message, before the others go first."""
+
 _CONTROLS = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 
 
@@ -47,6 +50,11 @@ class Session(Connection):
                 if line is None:
                     return
                 await self._obey(line)
+                if self.errors + self.junk > FREE_COMMANDS:
+                    # Pipelined, they would all be obeyed at once: now one of one client is, in a round of the loop.
+                    await self.flush()
+                    async with self.house.chatter:
+                        await asyncio.sleep(0)
             self._look_at_limits()
 
     async def _obey(self, line: bytes) -> None:

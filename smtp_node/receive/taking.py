@@ -1,12 +1,12 @@
 """One message through the door: read it, judge its bytes, hand it in, answer."""
 
 import asyncio
+import contextlib
 import hashlib
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import ParamSpec, TypeVar
 
 from shared.domain.errors import MailError, MalformedMessage, SenderNotAllowed, StillInProgress, Unavailable
 from shared.domain.headers import check_bytes
@@ -18,6 +18,7 @@ from smtp_node.receive.content import Content, Fault, has_longer_line, is_loopin
 from smtp_node.receive.inside import Grant
 from smtp_node.receive.limits import ReceiveLimits
 from smtp_node.receive.metering import MESSAGES
+from smtp_node.receive.off_loop import QUICK_BYTES, is_quick, off_loop
 from smtp_node.receive.recipients import Inbound, Outbound
 from smtp_node.receive.replies import Reply, reply_to
 from smtp_node.receive.session import Session
@@ -25,14 +26,15 @@ from smtp_node.receive.taking_in import take_in
 
 log = logging.getLogger(__name__)
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
 ACCEPT_WITHIN = timedelta(minutes=9)
 """RFC 5321 §4.5.3.2.6: clients wait 10 minutes for the reply to the final dot."""
 
-OFF_LOOP_BYTES = 262_144
-"""Larger messages are judged and hashed in a thread: 25 MB take a tenth of a second."""
+
+PIECE_PAUSE_S = 0.001
+"""Between two pieces of large messages: 128 to 256 KB a millisecond are more than a network brings."""
+
+MOST_IN_WORK = 2
+"""Messages that take a while, and are worked on at once: one of a client, whatever it sends and how often."""
 
 
 @dataclass(slots=True)
@@ -41,7 +43,7 @@ class Transaction:
 
     sender: Sender
     grant: Grant | None
-    """Who the client was at MAIL."""
+    """Who the client was at MAIL; on port 25, at the first recipient elsewhere."""
 
     recipients: dict[str, Outbound] = field(default_factory=dict)
     """In the order given, each with whose message it becomes."""
@@ -90,17 +92,42 @@ class Transaction:
 async def take_message(session: Session, transaction: Transaction, *, helo: str, authenticated: bool) -> None:
     """Read the message after 354, hand it in, and answer.
 
-    250 is said only after ``accept`` has returned: then the message is durable.
+    250 is said only after ``accept`` has returned: then the message is durable.  What was
+    begun after the final dot is finished even if the client has gone, and the message's
+    memory counts until then.
 
     Raises:
         ClientGone: the connection broke before the end; nothing was handed in.
     """
-    content = Content(session.limits.max_message_bytes, session.house.memory)
-    try:
-        if not await _read(session, content):
+    house = session.house
+    content = Content(session.limits.max_message_bytes, house.memory)
+    with contextlib.ExitStack() as held:
+        held.callback(content.release)
+        if not await read_message(session, content):
             return
         session.expect_within(ACCEPT_WITHIN, replies.STORAGE_TOO_SLOW)
-        verdict = await _off_loop(content.seen_bytes, judge, content, session.limits)
+        if not content.is_quick:
+            owner = session.client.network if session.client else ""
+            room_bytes = max(content.held_bytes, session.limits.max_bytes_in_work // MOST_IN_WORK)
+            if not await house.large.enter(owner, room_bytes):
+                session.say(replies.NO_ROOM)
+                return
+            held.callback(house.large.leave, owner, room_bytes)
+        work = _take(session, transaction, content, held.pop_all(), helo=helo, authenticated=authenticated)
+        await house.finish(work)
+
+
+async def _take(
+    session: Session,
+    transaction: Transaction,
+    content: Content,
+    held: contextlib.ExitStack,
+    *,
+    helo: str,
+    authenticated: bool,
+) -> None:
+    with held:
+        verdict = await off_loop(content.is_quick, judge, content, session.limits)
         if isinstance(verdict, Reply):
             _refuse(session, verdict)
             return
@@ -108,18 +135,10 @@ async def take_message(session: Session, transaction: Transaction, *, helo: str,
         if transaction.inward:
             await take_in(session, transaction.inward, mail_from=transaction.sender.address, raw=verdict, origin=origin)
         else:
-            await _hand_in(session, await _off_loop(len(verdict), transaction.submission, verdict, origin))
-    finally:
-        content.release()
+            await _hand_in(session, await off_loop(is_quick(verdict), transaction.submission, verdict, origin))
 
 
-async def _off_loop(size_bytes: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    if size_bytes <= OFF_LOOP_BYTES:
-        return work(*args, **kwargs)
-    return await asyncio.to_thread(work, *args, **kwargs)
-
-
-async def _read(session: Session, content: Content) -> bool:
+async def read_message(session: Session, content: Content) -> bool:
     """Read up to the final dot; False if we hung up before it."""
     limits, loop = session.limits, session.loop
     began = loop.time()
@@ -129,7 +148,12 @@ async def _read(session: Session, content: Content) -> bool:
         paid = limits.data_grace.total_seconds() + content.seen_bytes / limits.min_data_rate
         pause = loop.time() + limits.data_pause.total_seconds()
         session.expect_until(min(began + paid, pause, latest), replies.TOO_SLOW)
-        rest = content.feed(await session.inflow.piece())
+        piece = await session.inflow.piece()
+        if content.seen_bytes > QUICK_BYTES:
+            # However many come at once and however fast: small mail in between waits for one piece, not for all.
+            async with session.house.turn:
+                await asyncio.sleep(PIECE_PAUSE_S)
+        rest = content.feed(piece)
         if rest is not None:
             session.inflow.put_back(rest)
             return True
@@ -143,6 +167,8 @@ def judge(content: Content, limits: ReceiveLimits) -> bytes | Reply:
     """Return the message, or why its bytes alone rule it out."""
     if content.fault is Fault.TOO_LARGE:
         return replies.too_large(limits.max_message_bytes)
+    if content.fault is Fault.HEAD_TOO_LARGE:
+        return replies.HEAD_TOO_LARGE
     if content.fault is Fault.NO_ROOM:
         return replies.NO_ROOM
     raw = content.take()
@@ -193,7 +219,7 @@ async def _hand_in(session: Session, submission: Submission) -> None:
         "recipients": len(submission.recipients),
     }
     try:
-        accepted = await house.finish(house.inside.accept(submission))
+        accepted = await house.inside.accept(submission)
     except MailError as error:
         reply = reply_to(error)
         if isinstance(error, SenderNotAllowed):

@@ -29,10 +29,12 @@ EXCLUDED = re.compile(
 )
 """Rules that do not count for outgoing mail."""
 
-_STATUS = re.compile(r"SPAMD/\d{1,2}\.\d{1,2} (\d{1,3}) ")
-_SPAM = re.compile(r"^Spam:[ \t]*\w+[ \t]*;[ \t]*(-?\d{1,9}(?:\.\d{1,9})?)[ \t]*/", re.MULTILINE | re.IGNORECASE)
+_STATUS = re.compile(r"SPAMD/\d{1,2}\.\d{1,2} (\d{1,3}) ", re.ASCII)
+_SPAM = re.compile(
+    r"^Spam:[ \t]*\w+[ \t]*;[ \t]*(-?\d{1,9}(?:\.\d{1,9})?)[ \t]*/", re.MULTILINE | re.IGNORECASE | re.ASCII
+)
 _RULER = re.compile(r"^ ?-{3}[- ]*+\r?$", re.MULTILINE)
-_RULE = re.compile(r" {0,4}(-?\d{1,6}(?:\.\d{1,4})?) +(\w{1,100})(?: +(.*))?$")
+_RULE = re.compile(r" {0,4}(-?\d{1,6}(?:\.\d{1,4})?) +(\w{1,100})(?: +(.*))?$", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)

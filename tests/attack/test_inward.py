@@ -6,7 +6,7 @@ from shared.domain.errors import EnoughReported
 from shared.domain.event import EventKind
 from shared.domain.message import Message, Status
 from shared.domain.routes import HTTPTarget, RouteMode
-from shared.flow.keep_incoming import MAX_ABOUT_ONE
+from shared.flow.reserve_incoming import MAX_BELIEVED, MAX_UNBELIEVED
 from shared.flow.routes import NewRoute, create_route
 from tests.attack.test_bounce_bombs import BOMBS
 from tests.fakes.installation import install
@@ -60,7 +60,8 @@ class TestFloods:
         """Whoever got one mail has one valid address, and cannot fill the store through it."""
         message, other = await post.sent(), await post.sent("other@dest.test")
         token = await post.token(message)
-        wanted = range(MAX_ABOUT_ONE + 15)
+        wanted = range(MAX_UNBELIEVED + 15)
+        most = MAX_UNBELIEVED if kind in ("answers", "without ids") else MAX_BELIEVED
         mails = {
             "bounces": [dsn(unique=str(number)) for number in wanted],
             "answers": [ANSWER % (number, number) for number in wanted],
@@ -75,9 +76,9 @@ class TestFloods:
 
         kept = await taken(post, address, mails)
 
-        assert len(kept) == MAX_ABOUT_ONE
-        assert len(await post.incoming()) == MAX_ABOUT_ONE
-        assert len(post.here.bodies) == bodies + MAX_ABOUT_ONE
+        assert len(kept) == most
+        assert len(await post.incoming()) == most
+        assert len(post.here.bodies) == bodies + most
         assert len(await post.events(EventKind.BOUNCED, EventKind.COMPLAINED, EventKind.UNSUBSCRIBED)) <= 1
         assert await post.take(f"{await post.token(other)}@{RP}", dsn("other@dest.test")) is not None
 
@@ -86,7 +87,7 @@ class TestFloods:
         message = await post.sent()
         address = f"{await post.token(message)}@{RP}"
         first = await post.take(address, dsn())
-        await taken(post, address, [ANSWER % (number, number) for number in range(MAX_ABOUT_ONE + 5)])
+        await taken(post, address, [dsn(unique=str(number)) for number in range(MAX_BELIEVED + 5)])
 
         again = await post.take(address, dsn())
 
@@ -96,6 +97,29 @@ class TestFloods:
                 f"{post.here.server.token}@{RP}",
                 dsn(unique="new", head=f"X-Edgepost-Report: {address.partition('@')[0]}"),
             )
+
+    @pytest.mark.parametrize("report", [dsn(), complaint("user@dest.test")])
+    async def test_no_number_of_notices_keeps_out_a_report(self, post: Post, report: bytes) -> None:
+        """Hosts tell of a delay each hour, and then that it failed; whoever asks for it gets a hundred answers."""
+        message = await post.sent()
+        address = f"{await post.token(message)}@{RP}"
+        delays = [dsn(action="delayed", status="4.4.1", unique=str(number)) for number in range(MAX_UNBELIEVED)]
+        answers = [ANSWER % (number, number) for number in range(MAX_UNBELIEVED)]
+        assert len(await taken(post, address, delays + answers)) == MAX_UNBELIEVED
+
+        assert await post.take(address, report) is not None
+
+        assert len(await post.events(EventKind.BOUNCED, EventKind.COMPLAINED)) == 1
+
+    async def test_bounces_keep_out_no_complaint(self, post: Post) -> None:
+        """Each kind tells something else."""
+        message = await post.sent()
+        address = f"{await post.token(message)}@{RP}"
+        await taken(post, address, [dsn(unique=str(number)) for number in range(MAX_BELIEVED + 1)])
+
+        await post.take(address, complaint("user@dest.test"))
+
+        assert [each.kind for each in await post.events(EventKind.COMPLAINED)] == [EventKind.COMPLAINED]
 
     async def test_a_route_for_the_rest_is_flooded_no_further(self, post: Post) -> None:
         """The route would pass each mail on to the customer's endpoint."""
@@ -113,10 +137,10 @@ class TestFloods:
         )
         address = f"{await post.token(await post.sent())}@{RP}"
 
-        kept = await taken(post, address, [ANSWER % (number, number) for number in range(MAX_ABOUT_ONE + 5)])
+        kept = await taken(post, address, [ANSWER % (number, number) for number in range(MAX_UNBELIEVED + 5)])
 
-        assert len(kept) == MAX_ABOUT_ONE
-        assert len(await post.incoming()) == MAX_ABOUT_ONE * len(targets)  # a copy for each, or for none
+        assert len(kept) == MAX_UNBELIEVED
+        assert len(await post.incoming()) == MAX_UNBELIEVED * len(targets)  # a copy for each, or for none
 
     async def test_a_bounce_writes_no_more_than_other_mail(self, post: Post) -> None:
         """The bound counts nothing: it is where the reservation lies."""

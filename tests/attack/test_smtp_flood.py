@@ -4,10 +4,12 @@ import asyncio
 import logging
 from dataclasses import replace
 from datetime import timedelta
+from itertools import pairwise
 
 import pytest
 
 from smtp_node.receive.gate import client_at
+from smtp_node.receive.session import FREE_COMMANDS
 from tests.dialogue.door import LIMITS, Doors, open_doors
 from tests.dialogue.wire import Wire, plain
 from tests.fakes.eventually import eventually
@@ -83,6 +85,23 @@ class TestConnections:
             wire.writer.write(b"HELP\r\n" * 2_000_000)
 
             await eventually(lambda: not doors.service.connections)
+
+
+class TestChatter:
+    async def test_many_commands_at_once_are_obeyed_one_by_one(self) -> None:
+        """Pipelined chatter of many clients must not stand before an ordinary client's next command."""
+        async with open_doors() as doors:
+            wires = [await greet(doors, "smtp") for _ in range(5)]
+            seen = []
+            for wire in wires:
+                wire.writer.write(b"NOOP\r\n" * 90)
+            while not seen or seen[-1] < 5 * 90:
+                await asyncio.sleep(0)
+                seen.append(sum(count for name, count in doors.meter.counts.items() if "NOOP" in name))
+
+        steps = [after - before for before, after in pairwise(seen)]
+        assert max(steps) <= (FREE_COMMANDS + 1) * len(wires)
+        assert sum(step == 1 for step in steps) > 300
 
 
 class TestLogins:
@@ -180,8 +199,9 @@ class TestBytes:
 
             codes = [line[:3] for line in text.splitlines()]
             assert codes.count("250") == 100
-            assert codes.count("452") == 50 + LIMITS.max_errors + 1
-            assert codes[-1] == "421"
+            # The connection is reset by what the client still sends: it may not see the last replies.
+            assert 50 <= codes.count("452") <= 50 + LIMITS.max_errors + 1
+            assert set(codes) <= {"250", "452", "421"}
 
 
 class TestClientAt:

@@ -129,6 +129,7 @@ class TestDoor:
             assert (await wire.reply()).startswith("220 ")
             await wire.say("EHLO client.example")
             await wire.say("MAIL FROM:<a@b.example>")
+            await wire.say("RCPT TO:<user@dest.test>")
 
         assert inside.addresses == ["192.0.2.7"]
 
@@ -152,6 +153,7 @@ class TestDoor:
             assert (await wire.reply()).startswith("502 ")
             await wire.say("EHLO client.example")
             await wire.say("MAIL FROM:<a@b.example>")
+            await wire.say("RCPT TO:<user@dest.test>")
 
         assert inside.addresses == ["192.0.2.7"]
 

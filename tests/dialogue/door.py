@@ -60,6 +60,7 @@ class RecordingInside:
         self.submissions: list[Submission] = []
         self.taken_in: list[Incoming] = []
         self.keys_tried: list[str] = []
+        self.networks_asked: list[str] = []
         self.revoked = False
         self.network_grant: Grant | None = None
         self.error: Exception | None = None
@@ -98,6 +99,7 @@ class RecordingInside:
 
     async def by_network(self, address: str) -> Grant | None:
         """Let everybody in, or nobody."""
+        self.networks_asked.append(address)
         return self.network_grant
 
     async def current(self, grant: Grant) -> Grant | None:

@@ -10,7 +10,7 @@ from shared.domain.event import EventKind
 from shared.domain.message import Via
 from shared.domain.tenancy import CredentialType
 from shared.flow.credentials import NewCredential, create_credential
-from shared.flow.keep_incoming import MAX_ABOUT_ONE
+from shared.flow.reserve_incoming import MAX_BELIEVED
 from smtp_node.authentication.inbound import Authentication
 from smtp_node.receive.inside import Grant, Inside, inside
 from smtp_node.scan.scanning import Scanning
@@ -81,6 +81,25 @@ class TestInside:
         assert message.origin.via is Via.ESMTPSA
         assert len(await behind.installation.take_jobs()) == 1
 
+    async def test_networks_are_asked_for_only_by_mail_that_goes_out(self) -> None:
+        """On port 25 most mail is for addresses of ours: it must not pay for the look-up of SMTP-IP credentials."""
+        behind = RecordingInside()
+        behind.network_grant = GRANT
+        async with open_doors(inside=behind) as doors:
+            wire = await doors.connect("smtp")
+            await wire.reply()
+            await wire.say("EHLO client.example.test")
+            await wire.say("MAIL FROM:<a@dest.test>")
+            await wire.say("RCPT TO:<info@here.test>")
+            asked = list(behind.networks_asked)
+            await wire.say("RSET")
+            await wire.say("MAIL FROM:<a@dest.test>")
+            accepted = [await wire.say(f"RCPT TO:<{name}@dest.test>") for name in ("a", "b")]
+
+        assert asked == []
+        assert behind.networks_asked == ["127.0.0.1"]
+        assert {reply[:3] for reply in accepted} == {"250"}
+
     async def test_an_api_key_opens_nothing_here(self) -> None:
         """A key of one type never works at another door."""
         behind = await house()
@@ -129,6 +148,16 @@ class TestInside:
         assert await functions.current(replace(behind.grant, credential=gone)) is None
 
 
+async def brought(wire: Wire, raw: bytes, *recipients: str) -> str:
+    """Bring a mail from the null sender and return the reply to it."""
+    await wire.reply()
+    await wire.say("EHLO mx.dest.test")
+    for command in ("MAIL FROM:<>", *(f"RCPT TO:<{each}>" for each in recipients), "DATA"):
+        assert (await wire.say(command))[:3] in {"250", "354"}
+    await wire.send(raw + b".\r\n")
+    return await wire.reply()
+
+
 class TestInward:
     async def test_a_bounce_is_kept_with_what_was_checked(self) -> None:
         """Trace and Authentication-Results on top, one in our name taken out, every other byte as it came."""
@@ -156,6 +185,40 @@ class TestInward:
         assert rest.endswith(raw.partition(b"\r\n")[2])
         assert [each.kind for each in await post.events()] == [EventKind.BOUNCED]
 
+    @pytest.mark.parametrize("strange", [b"no field at all\r\n", b" folded\r\n", b"X: y\r\n" * 1001, b"X : y\r\n"])
+    async def test_a_head_that_we_cannot_read_claims_no_results(self, strange: bytes) -> None:
+        """Another reader may find fields in it: RFC 8601 §5 wants none there that seem to be ours."""
+        behind = await house()
+        post = Post(behind.installation)
+        address = f"{await post.token(await post.sent())}@rp.localhost"
+        forged = b"authentication-results: mx.example.test;\r\n dmarc=pass header.from=bank.test\r\n"
+        rest = b"Subject: x\r\n\r\nAuthentication-Results: of the body\r\n"
+        async with open_doors(inside=behind) as doors:
+            reply = await brought(await doors.connect("smtp"), strange + forged + rest, address)
+
+        kept = await behind.installation.message(int(reply.removeprefix("250 2.0.0 OK queued as ")))
+        stored = await behind.installation.bodies.get(kept.body_key)
+        assert stored is not None
+        assert b"dmarc=pass" not in stored
+        assert stored.endswith(strange + rest)
+
+    async def test_what_one_refuses_the_other_gets(self) -> None:
+        """A stranger who fills a return path must not keep a mail to two addresses from the second."""
+        behind = await house()
+        post = Post(behind.installation)
+        full = f"{await post.token(await post.sent())}@rp.localhost"
+        other = f"{await post.token(await post.sent('other@dest.test'))}@rp.localhost"
+        for number in range(MAX_BELIEVED):
+            await post.take(full, dsn(unique=str(number)))
+        raw = dsn(unique="last")
+        async with open_doors(inside=behind) as doors:
+            alone = await brought(await doors.connect("smtp"), raw, full)
+            both = await brought(await doors.connect("smtp"), raw, full, other)
+
+        assert alone.startswith("552 5.2.2")
+        assert both.startswith("250 2.0.0 OK queued as ")
+        assert len(await post.incoming()) == MAX_BELIEVED + 1
+
     async def test_a_storage_that_is_away_is_temporary(self) -> None:
         """Not knowing is temporary: a wrong 550 would lose the bounce."""
         inside = RecordingInside()
@@ -177,7 +240,7 @@ class TestInward:
         address = f"{await post.token(await post.sent())}@rp.localhost"
         replies = []
         async with open_doors(inside=behind) as doors:
-            for number in range(MAX_ABOUT_ONE + 1):
+            for number in range(MAX_BELIEVED + 1):
                 wire = await doors.connect("smtp")
                 await wire.reply()
                 await wire.say("EHLO mx.dest.test")

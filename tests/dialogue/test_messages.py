@@ -12,8 +12,11 @@ from shared.domain.errors import MailError, SenderNotAllowed, StillInProgress, S
 from shared.domain.message import Origin, Via
 from shared.settings import Settings
 from smtp_node.receive.limits import ReceiveLimits
+from smtp_node.receive.off_loop import QUICK_BYTES
+from smtp_node.receive.taking import MOST_IN_WORK
 from tests.dialogue.door import GRANT, LIMITS, Doors, RecordingInside, open_doors
 from tests.dialogue.wire import Wire
+from tests.fakes.eventually import eventually
 
 RAW = b"From: a@example.com\r\nSubject: hi\r\n\r\nhello\r\n"
 
@@ -102,6 +105,19 @@ class TestSubmission:
             reply = await wire.say("RCPT TO:<b@example.net>")
 
         assert reply.startswith("530 5.7.0")
+
+
+class TestHeader:
+    async def test_over_its_limit_is_refused_and_the_session_goes_on(self) -> None:
+        """Nothing of it is stored."""
+        async with open_doors() as doors:
+            wire = await logged_in(doors)
+            refused = await deliver(wire, b"X-A: b\r\n" * 100_000 + b"\r\nx\r\n")
+            taken = await deliver(wire)
+
+        assert refused == "552 5.3.4 Message header too large (maximum size 512KB)"
+        assert taken.startswith("250")
+        assert len(doors.inside.submissions) == 1
 
 
 class TestAnswers:
@@ -196,6 +212,72 @@ class TestBrokenOff:
             inside.hold.set()
 
         assert len(inside.submissions) == 1
+
+    async def test_its_memory_counts_until_it_is_stored(self) -> None:
+        """Else clients that hang up after the final dot could fill the memory with what nobody counts."""
+        inside = RecordingInside()
+        inside.hold = asyncio.Event()
+        async with open_doors(inside=inside) as doors:
+            house = doors.service._house
+            wire = await logged_in(doors)
+            await begin(wire)
+            await wire.send(RAW + b"x\r\n" * QUICK_BYTES + b".\r\n")
+            await eventually(lambda: house.large.held_bytes)
+            await wire.close()
+            await eventually(lambda: not doors.service.connections)
+
+            counted = (house.memory.held_bytes, house.large.held_bytes)
+            inside.hold.set()
+            await eventually(lambda: inside.submissions)
+            await eventually(lambda: not house.acceptances)
+
+            assert min(counted) > QUICK_BYTES
+            assert (house.memory.held_bytes, house.large.held_bytes) == (0, 0)
+
+
+class TestLargeMessages:
+    async def test_few_of_one_client_are_worked_on_at_once_and_small_ones_pass(self) -> None:
+        """The others wait as they came, in one copy each; mail of ordinary size waits for nothing."""
+        inside = RecordingInside()
+        inside.hold = asyncio.Event()
+        large = RAW + b"x\r\n" * QUICK_BYTES + b".\r\n"
+        async with open_doors(inside=inside) as doors:
+            house = doors.service._house
+            wires = [await logged_in(doors) for _ in range(MOST_IN_WORK + 1)]
+            for wire in wires:
+                await begin(wire)
+                await wire.send(large)
+            await eventually(lambda: house.large.waiting == len(wires) - MOST_IN_WORK // 2)
+            small = await logged_in(doors)
+            await begin(small)
+            await small.send(RAW + b".\r\n")
+            await eventually(lambda: len(house.acceptances) == MOST_IN_WORK // 2 + 1)
+            waiting = house.large.waiting
+
+            inside.hold.set()
+            replies = [await wire.reply() for wire in (small, *wires)]
+
+        assert waiting == len(wires) - MOST_IN_WORK // 2
+        assert {each[:3] for each in replies} == {"250"}
+
+    async def test_a_message_without_room_is_asked_to_come_again(self) -> None:
+        """452 4.3.1 after a wait: the client still has it."""
+        inside = RecordingInside()
+        inside.hold = asyncio.Event()
+        limits = replace(LIMITS, work_wait=timedelta(0))
+        async with open_doors(limits, inside) as doors:
+            house = doors.service._house
+            wires = [await logged_in(doors) for _ in range(MOST_IN_WORK // 2 + 1)]
+            for wire in wires:
+                await begin(wire)
+                await wire.send(RAW + b"x\r\n" * QUICK_BYTES + b".\r\n")
+                await eventually(lambda w=wire: house.large.held_bytes or w is not wires[0])
+            reply = await wires[-1].reply()
+            held = house.memory.held_bytes
+            inside.hold.set()
+
+        assert reply.startswith("452 4.3.1")
+        assert held < len(wires) * len(RAW + b"x\r\n" * QUICK_BYTES)
 
 
 class TestStop:

@@ -1,6 +1,7 @@
 """An installation in memory: one organization, one server, one verified domain, one API key."""
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
@@ -122,14 +123,22 @@ class Installation:
         return taken
 
 
-async def install(settings: Settings | None = None) -> Installation:
-    """Return a fresh installation."""
+def in_memory(clock: FakeClock) -> Stores:
+    """Return empty stores."""
+    bodies, keyring = FakeBodies(clock), MasterKeyring(bytes(32))
+    uploads = SQLiteUploads(bodies, keyring, Settings().public_url, clock)
+    work, events, webhooks, inbound = (FakeQueue(clock) for _ in range(4))
+    return Stores(FakeRecords(clock), bodies, {"default": work}, events, keyring, webhooks, inbound, uploads)
+
+
+async def install(
+    settings: Settings | None = None, *, opened: Callable[[FakeClock], Stores] = in_memory
+) -> Installation:
+    """Return a fresh installation; ``opened`` gives empty stores."""
     settings = settings or Settings()
     clock, rng = FakeClock(), random.Random(7)
-    records, bodies, work, events = FakeRecords(clock), FakeBodies(clock), FakeQueue(clock), FakeQueue(clock)
-    keyring = MasterKeyring(bytes(32))
-    uploads = SQLiteUploads(bodies, keyring, settings.public_url, clock)
-    stores = Stores(records, bodies, {"default": work}, events, keyring, FakeQueue(clock), FakeQueue(clock), uploads)
+    stores = opened(clock)
+    records, keyring = stores.records, stores.keyring
     organization = await create_organization("Acme", records=records, rng=rng, now=clock())
     server = await create_server(
         NewServer(name="Main"), organization=organization, records=records, rng=rng, now=clock()
@@ -151,9 +160,9 @@ async def install(settings: Settings | None = None) -> Installation:
     return Installation(
         clock=clock,
         records=records,
-        bodies=bodies,
-        work=work,
-        events=events,
+        bodies=stores.bodies,
+        work=stores.work["default"],
+        events=stores.events,
         stores=stores,
         settings=settings,
         directory=directory,

@@ -14,7 +14,8 @@ from shared.domain.outcome import Sent
 from shared.domain.routes import Route, RouteMode
 from shared.flow.find_inward import Finding, Inward, find_inward
 from shared.flow.follow import Following, follow
-from shared.flow.keep_incoming import Receiving, digest_of
+from shared.flow.receiving import Receiving
+from shared.flow.reserve_incoming import digest_of, fingerprint
 from shared.flow.routes import NewRoute, create_route
 from shared.flow.settle import settle
 from shared.flow.suppress import Suppressing
@@ -217,7 +218,7 @@ class Post:
             raw=b"Received: from x by y; z\r\n" + raw,
             origin=Origin(Via.ESMTP, "192.0.2.9", "mx.dest.test", "mx.dest.test"),
             received_at=self.here.clock(),
-            digest=digest_of(address, "", raw),
+            digest=digest_of(found.to, address, "", fingerprint(raw)),
         )
         using = self.receiving
         if stores is not None:

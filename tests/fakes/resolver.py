@@ -31,6 +31,8 @@ class FakeResolver:
         self._missing = set(missing)
         self._failing = set(failing)
         self.asked: list[tuple[str, str]] = []
+        self.kept: set[str] = set()
+        """Names whose TXT records are at hand."""
 
     def _ask(self, kind: str, name: str) -> None:
         self.asked.append((kind, name))
@@ -53,6 +55,10 @@ class FakeResolver:
         """Return what was told."""
         self._ask("txt", name)
         return self._txt.get(name, ())
+
+    def txt_at_hand(self, name: str) -> Sequence[str] | None:
+        """Return what was told, for names that are kept."""
+        return self._txt.get(name, ()) if name in self.kept else None
 
     async def cname(self, name: str) -> str | None:
         """Return what was told."""

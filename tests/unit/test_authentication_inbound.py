@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from shared.domain.tenancy import DKIMAlgorithm
 from smtp_node.authentication.chain import MAX_SETS
-from smtp_node.authentication.inbound import Authentication, Envelope
+from smtp_node.authentication.inbound import AT_ONCE_BYTES, Authentication, Envelope
 from smtp_node.authentication.keys import SigningKey
 from smtp_node.authentication.lookups import MAX_LOOKUPS
 from smtp_node.authentication.results import Results, Verdict
@@ -81,6 +81,48 @@ async def check(
 def verdicts(results: Results) -> tuple[str, list[str], str]:
     """Return SPF, DKIM and DMARC in short."""
     return results.spf.verdict.value, [each.verdict.value for each in results.dkim], results.dmarc.verdict.value
+
+
+class TestAtOnce:
+    @pytest.mark.parametrize("mail", [signed(), PLAIN, b"no head at all"], ids=["signed", "plain", "no mail"])
+    @pytest.mark.parametrize("envelope", [GOOD, FOREIGN], ids=["good", "foreign"])
+    async def test_what_is_at_hand_gives_the_same_results_and_asks_nobody(
+        self, mail: bytes, envelope: Envelope
+    ) -> None:
+        """The short way must not judge otherwise than the long one."""
+        far = FakeResolver(txt=RECORDS)
+        near = FakeResolver(txt=RECORDS)
+        near.kept = {*RECORDS, "_dmarc.edgepost.test"}
+
+        long, short = [await Authentication(each, US).check(mail, envelope) for each in (far, near)]
+
+        assert short == long
+        assert far.asked
+        assert near.asked == []
+
+    @pytest.mark.parametrize("name", list(RECORDS))
+    async def test_one_missing_answer_is_asked_for(self, name: str) -> None:
+        """The checks then begin anew in a thread."""
+        resolver = FakeResolver(txt=RECORDS)
+        resolver.kept = set(RECORDS) - {name}
+
+        results = await Authentication(resolver, US).check(signed(), GOOD)
+
+        assert verdicts(results) == ("pass", ["pass", "pass"], "pass")
+        assert ("txt", name) in resolver.asked
+
+    async def test_long_records_and_large_mail_go_to_a_thread(self) -> None:
+        """What reading them costs is their owner's choice: other sessions must not wait for it."""
+        slow = {"dest.example": ["v=spf1" + " ip4:192.0.2.0/24" * 500]}
+        long = FakeResolver(txt=RECORDS | slow)
+        large = FakeResolver(txt=RECORDS)
+        long.kept = large.kept = set(RECORDS)
+
+        await Authentication(long, US).check(PLAIN, GOOD)
+        await Authentication(large, US).check(PLAIN + b"x" * AT_ONCE_BYTES, GOOD)
+
+        assert ("txt", "dest.example") in long.asked
+        assert ("txt", "dest.example") in large.asked
 
 
 class TestCheck:

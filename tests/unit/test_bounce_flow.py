@@ -7,7 +7,7 @@ import pytest
 
 from shared.domain.bounce.matching import ANOTHER_RECIPIENT, NEVER_SENT, TOO_LATE
 from shared.domain.bounce.report import Kind
-from shared.domain.errors import InvalidValue, StorageUnavailable
+from shared.domain.errors import InvalidValue
 from shared.domain.event import EventKind
 from shared.domain.incoming import InwardRefusal
 from shared.domain.message import Direction, Status
@@ -276,39 +276,6 @@ class TestFindInward:
     async def test_strangers_are_none_of_ours(self, post: Post) -> None:
         """Then a grant or nothing decides."""
         assert await find_inward("user@dest.test", using=post.finding) is None
-
-
-class TestKeepIncoming:
-    @pytest.mark.parametrize("calls", range(12))
-    async def test_a_crash_at_any_step_leaves_one_copy_and_one_event(self, post: Post, calls: int) -> None:
-        """The client heard no 250, so it comes again with the same bytes."""
-        message = await post.sent()
-        address = f"{await post.token(message)}@{RP}"
-        before = await post.incoming()
-        stores, broken = post.breaking_after(calls)
-
-        crashed = False
-        try:
-            await post.take(address, dsn(), stores=stores)
-        except StorageUnavailable:
-            crashed = True
-        post.here.clock.advance(timedelta(seconds=70))
-        await post.take(address, dsn())
-
-        assert crashed is broken()
-        assert len(await post.incoming()) == len(before) + 1
-        assert [each.kind for each in await post.events()] == [EventKind.BOUNCED]
-
-    async def test_mail_without_an_id_is_never_taken_for_a_repetition(self, post: Post) -> None:
-        """Two mails of the same words may be two."""
-        message = await post.sent()
-        address = f"{await post.token(message)}@{RP}"
-
-        for _ in range(2):
-            await post.take(address, dsn().replace(b"Message-ID: <dsn@mx.dest.test>\r\n", b""))
-
-        assert len(await post.incoming()) == 2
-        assert len(await post.events()) == 1
 
 
 class TestReceiveRoute:

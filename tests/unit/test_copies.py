@@ -14,9 +14,12 @@ import pytest
 
 from functions.api.transport import json_parameters
 from shared.adapters.body_codec import BodyCodec
-from shared.domain.headers import with_crlf
+from shared.domain.bounce.reading import read_bounce
+from shared.domain.headers import split_head, with_crlf
 from shared.domain.letter import read_letter
 from shared.domain.mime import Attachment, build
+from shared.flow.reserve_incoming import fingerprint
+from smtp_node.authentication.digests import Digests
 from smtp_node.authentication.sign import sign
 from smtp_node.deliver.letter import letter, wire_blocks
 from smtp_node.deliver.tracking.rewrite import rewritten
@@ -124,6 +127,17 @@ class TestReceive:
     def test_hashing_copies_nothing(self) -> None:
         """The envelope is hashed first, then the message where it is."""
         assert copies(lambda: digest_of("a@example.test", ["b@dest.test"], RAW)) < 0.01
+
+    @pytest.mark.parametrize("form", ["relaxed", "simple"])
+    def test_checking_signatures_goes_over_blocks(self, form: str) -> None:
+        """As signing does; the mail itself is there already."""
+        assert copies(lambda: Digests(RAW, split_head(RAW)).body_hash(form, None)) < 0.2
+        assert copies(lambda: Digests(RAW, split_head(RAW)).body_hash(form, 1000)) < 0.2
+
+    def test_recognising_and_reading_copies_a_part(self) -> None:
+        """A repeated mail is known by its hash; of a bounce the text is bounded."""
+        assert copies(lambda: fingerprint(b"Message-ID: <a@b>\r\n" + RAW)) < 1.1
+        assert copies(lambda: read_bounce(RAW)) < 0.2
 
 
 class TestDeliver:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.domain.headers import BLOCK_BYTES, MAX_HEAD_BYTES, has_crlf_only
 from smtp_node.receive.content import MAX_HOPS, Content, Fault, has_longer_line, is_looping
 from smtp_node.receive.gate import MemoryBudget
 
@@ -15,6 +16,16 @@ PIECES = st.lists(st.sampled_from([b".", b"\r", b"\n", b"\r\n", b"\r\n.", b"..",
 def content(limit_bytes: int = 10_000, memory: int = 100_000) -> Content:
     """Return an empty one."""
     return Content(limit_bytes, MemoryBudget(memory))
+
+
+class TestHasCRLFOnly:
+    @pytest.mark.parametrize("offset", range(-3, 4))
+    @pytest.mark.parametrize("ends", [b"\r\n", b"\r", b"\n", b"\n\r", b"\r\r\n", b"\r\n\n"])
+    def test_blocks_change_nothing(self, offset: int, ends: bytes) -> None:
+        """A pair may be cut in two where a block ends; two halves that are no pair must not make up for each other."""
+        raw = b"a" * (BLOCK_BYTES + offset) + ends + b"b" * (BLOCK_BYTES - 1) + b"\r\n"
+
+        assert has_crlf_only(raw) is (ends == b"\r\n")
 
 
 class TestFeed:
@@ -56,6 +67,16 @@ class TestFeed:
 
         assert ended is (b"\r\n.\r\n" in b"\r\n" + raw)
 
+    @pytest.mark.parametrize("offset", range(-5, 6))
+    def test_dots_are_removed_wherever_a_block_ends(self, offset: int) -> None:
+        """Large messages are gone through in blocks: none may begin between a line end and its dot."""
+        raw = b"a" * (BLOCK_BYTES + offset) + b"\r\n.b\r\n\r\n..\r\n" + b"c" * BLOCK_BYTES + b"\r\n.\r\n.\r\n"
+        wire = raw.replace(b"\r\n.", b"\r\n..") + b".\r\n"
+        taken = content(limit_bytes=3 * BLOCK_BYTES, memory=3 * BLOCK_BYTES)
+
+        assert taken.feed(wire) == b""
+        assert taken.take() == raw
+
     def test_an_empty_message_is_one_dot(self) -> None:
         """The first line may be the last."""
         taken = content()
@@ -73,6 +94,28 @@ class TestFeed:
         assert memory.held_bytes == 0
         assert taken.feed(b"\r\nNOOP") == b"NOOP"
         assert taken.fault is Fault.TOO_LARGE
+
+    @pytest.mark.parametrize("piece_bytes", [1000, 10_000_000])
+    def test_an_endless_header_keeps_nothing_and_finds_the_end(self, piece_bytes: int) -> None:
+        """No mail has half a megabyte of header; taking it apart would cost more than its sender spends."""
+        memory = MemoryBudget(10_000_000)
+        taken = Content(10_000_000, memory)
+        wire = b"X-A: b\r\n" * 100_000 + b"\r\nx\r\n.\r\nNOOP"
+
+        found = [taken.feed(wire[at : at + piece_bytes]) for at in range(0, len(wire), piece_bytes)]
+
+        assert found[-1] == b"NOOP"
+        assert memory.held_bytes == 0
+        assert taken.fault is Fault.HEAD_TOO_LARGE
+
+    @pytest.mark.parametrize("head", [b"", b"A: b\r\n", b"A: " + b"b" * (MAX_HEAD_BYTES - 7) + b"\r\n"])
+    def test_a_header_within_the_limit_is_taken(self, head: bytes) -> None:
+        """However large the body is."""
+        taken = content(limit_bytes=10_000_000, memory=10_000_000)
+
+        taken.feed(head + b"\r\n" + b"x" * (2 * MAX_HEAD_BYTES) + b"\r\n.\r\n")
+
+        assert taken.fault is None
 
     def test_memory_is_reserved_until_released(self) -> None:
         """What was taken is still held by whoever stores it."""

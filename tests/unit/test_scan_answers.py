@@ -74,6 +74,7 @@ class TestSpamdAnswers:
             (b"HTTP/1.1 200 OK\r\nSpam: True ; 9.0 / 5.0\r\n\r\n", GARBAGE),
             (b"SPAMD/1.1 0 EX_OK\r\nSpam: True ; nan / 5.0\r\n\r\n", GARBAGE),
             (b"SPAMD/1.1 0 EX_OK\r\nSpam: True ; inf / 5.0\r\n\r\n", GARBAGE),
+            ("SPAMD/1.1 0 EX_OK\r\nSpam: True ; ٢٠ / 5.0\r\n\r\n".encode(), GARBAGE),
             (b"SPAMD/1.1 0 EX_OK\r\nSpam: True ; " + b"9" * 400 + b" / 5.0\r\n\r\n", GARBAGE),
             (b"SPAMD/1.1 0 EX_OK\r\nX: y\r\n\r\nSpam: True ; 9.0 / 5.0\r\n", GARBAGE),
             (b"SPAMD/1.0 76 Bad header line: (EOF)\r\n\r\n", REFUSED),

@@ -60,8 +60,7 @@ class Content:
 
 def read_content(raw: bytes) -> Content:
     """Take a mail apart; any line ends; never fails."""
-    if b"\n" in raw.replace(b"\r\n", b"") or b"\r" in raw.replace(b"\r\n", b""):
-        raw = with_crlf(raw)
+    raw = with_crlf(raw)
     headers = header_texts(raw)
     content_type, parameters = parse("".join(headers.get("content-type", [""])[-1]).encode("utf-8", "replace"))
     found = list(leaves(raw))

@@ -21,7 +21,11 @@ from shared.domain.bounce.report import Action, Kind, Originals, Reading, Recipi
 
 def read_bounce(raw: bytes) -> Reading:
     """Return what the mail is; never fails."""
-    content = read_content(raw)
+    return bounce_in(read_content(raw))
+
+
+def bounce_in(content: Content) -> Reading:
+    """Return what the mail is that was taken apart; never fails."""
     reading = _read(content)
     if reading.kind is Kind.OTHER and len(content.returned) == 1 and is_from_daemon(content):
         # Gateways that scan mail put the report, whole, into a message of their own.

@@ -2,8 +2,8 @@
 
 Expat reads event by event, so no tree grows in memory.  A document type declaration
 is refused at once: without one there are no entities, so nothing can be expanded and
-nothing fetched.  Names, tags and elements have bounds of their own, because what they
-cost is more than their bytes.
+nothing fetched.  Tags and elements have bounds of their own, because they cost more
+than their bytes.
 """
 
 from collections import Counter
@@ -20,12 +20,10 @@ from shared.domain.errors import InvalidValue
 MAX_DEPTH = 12
 MAX_RECORDS = 50_000
 MAX_ELEMENTS = 20 * MAX_RECORDS
-MAX_ELEMENT_NAME = 100
-"""A path is put together for each element: a name of megabytes around many others would take hours."""
-
 MAX_TAG_BYTES = 64 * 1024
 """Or a comment's: expat holds each whole, and a tag's attributes many times over."""
 
+MAX_NAME = 100
 MAX_TEXT = 300
 MAX_SOURCES = 50
 """Addresses that are kept with their counts; the rest is in the sums only."""
@@ -75,7 +73,9 @@ class DMARCReport:
 class _Sums:
     """Grows while the document is read."""
 
-    path: list[str] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
+    """Of the open elements, each from the root on."""
+
     text: list[str] = field(default_factory=list)
     meta: dict[str, str] = field(default_factory=dict)
     row: dict[str, str] = field(default_factory=dict)
@@ -114,11 +114,12 @@ def read_dmarc(xml: bytes) -> DMARCReport:
 
     def start(name: str, attributes: dict[str, str]) -> None:  # noqa: ARG001 - expat's signature
         # RFC 9990 has a namespace, which older reports lack.
-        sums.path.append(name.rpartition(":")[2])
+        local = name.rpartition(":")[2][:MAX_NAME]
+        sums.paths.append(f"{sums.paths[-1]}/{local}" if sums.paths else local)
         sums.text.clear()
         sums.elements += 1
-        if len(sums.path) > MAX_DEPTH or len(name) > MAX_ELEMENT_NAME or sums.elements > MAX_ELEMENTS:
-            raise InvalidValue("the report is nested too deeply, or has names too long or too many elements")
+        if len(sums.paths) > MAX_DEPTH or sums.elements > MAX_ELEMENTS:
+            raise InvalidValue("the report is nested too deeply, or has too many elements")
 
     def data(text: str) -> None:
         if sum(map(len, sums.text)) < MAX_TEXT:
@@ -152,15 +153,13 @@ def _parse(parser: expat.XMLParserType, xml: bytes) -> None:
 
 
 def _leave(sums: _Sums) -> None:
-    path = "/".join(sums.path)
-    text = "".join(sums.text).strip()[:MAX_TEXT]
-    if name := _META.get(path):
-        sums.meta.setdefault(name, text)
-    elif name := _ROW.get(path):
-        sums.row[name] = text
+    path = sums.paths.pop()
+    if name := _ROW.get(path):
+        sums.row[name] = "".join(sums.text).strip()[:MAX_TEXT]
+    elif name := _META.get(path):
+        sums.meta.setdefault(name, "".join(sums.text).strip()[:MAX_TEXT])
     elif path == "feedback/record":
         _count(sums)
-    sums.path.pop()
     sums.text.clear()
 
 

@@ -1,0 +1,28 @@
+"""Where work on a message is done: on the event loop if it is quick, else in the thread for such work."""
+
+import asyncio
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+QUICK_BYTES = 262_144
+"""Going once over more holds up other sessions: 25 MB take a tenth of a second to hash."""
+
+QUICK_HEAD_BYTES = 32_768
+"""Heads are taken apart line by line, which takes a hundred times as long as a hash."""
+
+
+def is_quick(raw: bytes | bytearray) -> bool:
+    """Whether going over the message is a matter of a millisecond."""
+    if len(raw) <= QUICK_HEAD_BYTES:
+        return True
+    return len(raw) <= QUICK_BYTES and raw.find(b"\r\n\r\n", 0, QUICK_HEAD_BYTES) >= 0
+
+
+async def off_loop(quick: bool, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:  # noqa: FBT001 - read as "off the loop unless it is quick"
+    """Do the work on the loop only if it is quick."""
+    if quick:
+        return work(*args, **kwargs)
+    return await asyncio.to_thread(work, *args, **kwargs)
