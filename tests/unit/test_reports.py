@@ -150,7 +150,7 @@ class TestReadDMARC:
     )
     def test_refuses_what_costs_more_than_its_bytes(self, inside: str) -> None:
         """A tag of 4 MB took 140 MB of memory; a name of 100 KB around 100,000 elements took seconds."""
-        with pytest.raises(InvalidValue, match="too long|too many elements"):
+        with pytest.raises(InvalidValue, match=r"too long|too many elements"):
             read_dmarc(dmarc(inside))
 
     def test_long_values_are_cut(self) -> None:
