@@ -163,7 +163,7 @@ async def _tell(entry: Suppression, change: Change, cause: Cause, using: Suppres
             "scope": scope.name,
             "stream": scope.stream,
             "source": change.source,
-            "until": to_ms_or_zero(entry.until),
+            "until": to_ms_or_zero(entry.until if change.added else None),
         },
     )
     await tell_servers(event, scope, using)

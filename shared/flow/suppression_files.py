@@ -216,6 +216,13 @@ async def _tell(scope: Scope, source: str, added: int, using: Suppressing, now: 
         details=f"{added} addresses were put on the suppression list by an import",
         subject=source,
         # In place of an address: an event for each of a million would be a flood.
-        data={"address": "*", "count": added, "type": Reason.IMPORT.value, "scope": scope.name, "source": source},
+        data={
+            "address": "*",
+            "count": added,
+            "type": Reason.IMPORT.value,
+            "scope": scope.name,
+            "stream": scope.stream,
+            "source": source,
+        },
     )
     await tell_servers(event, scope, using)
