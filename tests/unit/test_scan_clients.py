@@ -16,6 +16,7 @@ from smtp_node.scan.rspamd import Rspamd
 from smtp_node.scan.scanner import GARBAGE, REFUSED, UNREACHABLE, ScanFailed, ScannedMail, Scanner
 from smtp_node.scan.scanning import BUSY, TIMEOUT, TOO_LARGE, Scanning
 from smtp_node.scan.spamd import Spamd
+from tests.fakes.eventually import eventually
 from tests.fakes.scanners import (
     MAIL,
     FakeScanner,
@@ -216,16 +217,31 @@ class TestScanning:
         assert scanner.shown == []
         assert [vars(each)["result"] for each in caplog.records] == [TOO_LARGE]
 
-    async def test_only_so_many_at_once(self, caplog: pytest.LogCaptureFixture) -> None:
-        """A flood waits in line here, not in the scanner; whose time is up passes."""
-        scanner = FakeScanner(Inspection(7.0), timeout=QUICK, gate=asyncio.Event())
+    async def test_only_so_many_at_once(self) -> None:
+        """A flood waits in line here, not in the scanner."""
+        scanner = FakeScanner(Inspection(7.0), timeout=PATIENT, gate=asyncio.Event())
         asking = Scanning(scanner)
+        flood = asyncio.gather(*(asking.inspect(MAIL) for _ in range(30)))
+        await eventually(lambda: len(scanner.shown) >= 10)
+        scanner.gate.set()
 
-        found = await asyncio.gather(*(asking.inspect(MAIL) for _ in range(30)))
+        found = await flood
 
-        assert scanner.most_at_once == len(scanner.shown) == 10
-        assert not any(each.inspected for each in found)
-        results = [vars(each)["result"] for each in caplog.records]
-        assert (results.count(TIMEOUT), results.count(BUSY)) == (10, 20)
-        scanner.gate = None
-        assert (await asking.inspect(MAIL)).score == 7.0
+        assert scanner.most_at_once == 10
+        assert [each.score for each in found] == [7.0] * 30
+
+    async def test_whose_time_is_up_in_line_passes(self, caplog: pytest.LogCaptureFixture) -> None:
+        """It was never shown, and takes nobody's turn."""
+        scanner = FakeScanner(Inspection(7.0), timeout=PATIENT, gate=asyncio.Event())
+        asking = Scanning(scanner)
+        before = asyncio.gather(*(asking.inspect(MAIL) for _ in range(10)))
+        await eventually(lambda: len(scanner.shown) == 10)
+        scanner.timeout = timedelta(milliseconds=1)
+
+        found = await asking.inspect(MAIL)
+
+        assert not found.inspected
+        assert [vars(each)["result"] for each in caplog.records] == [BUSY]
+        scanner.gate.set()
+        assert all(each.inspected for each in await before)
+        assert len(scanner.shown) == 10
