@@ -68,7 +68,7 @@ def _show(
         from cli.documents import report_document
         from cli.moments import moment
         from shared.flow.domains import find_domain
-        from shared.flow.read_reports import summarize
+        from shared.flow.read_reports import USUAL, summarize
 
         now, records = tools.now(), tools.stores.records
         owner = await owner_or_none(server, organization, tools)
@@ -82,6 +82,8 @@ def _show(
         )
         if as_csv and not as_json:
             _write_csv(found, by)
+            if not found.complete:
+                typer.echo(f"There are more than {USUAL.reports} reports: the rows are of those only.", err=True)
             return Answer({}, streamed=True)
         document = report_document(found, by)
         if not found.reports:
@@ -105,7 +107,11 @@ def _write_csv(found: "Summary", by: By) -> None:
 def _none_came(found: "Summary", return_path_domain: str) -> str:
     """Say how to get reports, in place of an empty table."""
     if found.kind is Aggregate.DMARC:
-        record = f"_dmarc.{found.domain}  TXT  v=DMARC1; p=none; rua=mailto:dmarc@{return_path_domain}"
+        record = (
+            f"_dmarc.{found.domain}  TXT  v=DMARC1; p=none; rua=mailto:dmarc@{return_path_domain}\n"
+            "and the installation has this one, by which it agrees to get them (docs/dns.md):\n"
+            f"  *._report._dmarc.{return_path_domain}  TXT  v=DMARC1"
+        )
     else:
         record = f"_smtp._tls.{found.domain}  TXT  v=TLSRPTv1; rua=mailto:tlsrpt@{return_path_domain}"
     return (

@@ -1,64 +1,37 @@
 """``edgepost route …``."""
 
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.options import AsJSON, InServer, typer_of
 from cli.printing import Answer
+from cli.route_options import (
+    HTTP,
+    SMTP,
+    TLS,
+    Address,
+    Attachments,
+    EncodingWord,
+    FormatWord,
+    Forward,
+    ModeWord,
+    SpamWord,
+    StripReplies,
+    Timeout,
+    one_of,
+    options_of,
+    targets_of,
+)
 from cli.running import run
-from shared.domain.job import TLSMode
-from shared.domain.routes import TIMEOUTS_S, Encoding, PayloadFormat, RouteMode, SpamMode
+from shared.domain.routes import RouteMode, SpamMode
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from cli.printing import Document
     from cli.wiring import Tools
-    from shared.domain.route_changes import TargetOptions
-    from shared.domain.routes import Route, Target
-
-Word = TypeVar("Word", bound=StrEnum)
+    from shared.domain.routes import Route
 
 commands = typer_of("Routes: where mail to an address of a domain goes. docs/routes.md tells more.")
-
-Address = Annotated[
-    str, typer.Argument(help="NAME@DOMAIN; * for all other names; or __returnpath__.", metavar="NAME@DOMAIN")
-]
-HTTP = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--http", help="URL that gets the mail, also https://user:password@host/; may be repeated.", metavar="URL"
-    ),
-]
-SMTP = Annotated[
-    list[str] | None, typer.Option("--smtp", help="Host that gets the mail; may be repeated.", metavar="HOST:PORT")
-]
-Forward = Annotated[
-    list[str] | None, typer.Option("--address", help="Address that gets the mail; may be repeated.", metavar="ADDR")
-]
-TLS = Annotated[
-    str, typer.Option(help="For --smtp: starttls (must; usual), opportunistic, tls (from the first byte) or none.")
-]
-EncodingWord = Annotated[str, typer.Option("--encoding", help="For --http: BodyAsJSON (usual) or FormData.")]
-FormatWord = Annotated[str, typer.Option("--format", help="For --http: Hash (usual) or RawMessage.")]
-Attachments = Annotated[
-    bool | None,
-    typer.Option("--attachments/--no-attachments", help="For --http: whether a hash has the files; yes if not given."),
-]
-StripReplies = Annotated[
-    bool | None,
-    typer.Option("--strip-replies/--keep-replies", help="For --http: give what a reply quotes apart; no if not given."),
-]
-Timeout = Annotated[
-    int | None,
-    typer.Option(
-        "--timeout", help="For --http: seconds to answer in; 30 if not given.", min=TIMEOUTS_S[0], max=TIMEOUTS_S[-1]
-    ),
-]
-ModeWord = Annotated[str, typer.Option("--mode", help="Accept, Hold, Bounce or Reject, in place of endpoints.")]
-SpamWord = Annotated[str, typer.Option("--spam-mode", help="What becomes of spam: Mark (usual), Quarantine or Fail.")]
 
 SIGNED = "What HTTP endpoints get is signed with the route's secret; `edgepost route rotate-secret` shows a new one."
 KEEP_IT = "Keep the secret now: it is shown this once."
@@ -89,15 +62,15 @@ def create(
         from shared.flow.routes import NewRoute, create_route
         from shared.flow.servers import find_server
 
-        options = _options(encoding, payload, tls, attachments=attachments, replies=strip_replies, timeout=timeout)
-        targets = _targets(http, smtp, forward)
+        options = options_of(encoding, payload, tls, attachments=attachments, replies=strip_replies, timeout=timeout)
+        targets = targets_of(http, smtp, forward)
         options.check(targets)
         stores = tools.stores
         made = await create_route(
             NewRoute(
                 address=address,
-                mode=_one_of(RouteMode, mode) or RouteMode.ENDPOINT,
-                spam_mode=_one_of(SpamMode, spam_mode) or SpamMode.MARK,
+                mode=one_of(RouteMode, mode) or RouteMode.ENDPOINT,
+                spam_mode=one_of(SpamMode, spam_mode) or SpamMode.MARK,
                 targets=[options.of(each) for each in targets],
             ),
             server=await find_server(server, records=stores.records),
@@ -173,10 +146,10 @@ def update(
         changed = await update_route(
             await _route(address, server, tools),
             RouteChanges(
-                mode=_one_of(RouteMode, mode),
-                spam_mode=_one_of(SpamMode, spam_mode),
-                targets=_targets(http, smtp, forward) or None,
-                options=_options(
+                mode=one_of(RouteMode, mode),
+                spam_mode=one_of(SpamMode, spam_mode),
+                targets=targets_of(http, smtp, forward) or None,
+                options=options_of(
                     encoding, payload, tls, attachments=attachments, replies=strip_replies, timeout=timeout
                 ),
             ),
@@ -263,36 +236,3 @@ async def _route(address: str, server: str, tools: "Tools") -> "Route":
 
     records = tools.stores.records
     return await find_route(address, server=await find_server(server, records=records), records=records)
-
-
-def _targets(http: list[str] | None, smtp: list[str] | None, forward: list[str] | None) -> "Sequence[Target]":
-    from shared.domain.routes import HTTPTarget, address_target, smtp_target
-
-    return [*map(HTTPTarget, http or ()), *map(smtp_target, smtp or ()), *map(address_target, forward or ())]
-
-
-def _options(
-    encoding: str, payload: str, tls: str, *, attachments: bool | None, replies: bool | None, timeout: int | None
-) -> "TargetOptions":
-    from shared.domain.route_changes import TargetOptions
-
-    return TargetOptions(
-        encoding=_one_of(Encoding, encoding),
-        format=_one_of(PayloadFormat, payload),
-        attachments=attachments,
-        strip_replies=replies,
-        timeout_s=timeout,
-        tls=_one_of(TLSMode, tls),
-    )
-
-
-def _one_of(choices: "type[Word]", word: str) -> "Word | None":
-    """Return the choice that a word means, whatever its case; None for no word."""
-    from shared.domain.errors import InvalidValue
-
-    if not word:
-        return None
-    found = next((each for each in choices if each.value.lower() == word.lower()), None)
-    if found is None:
-        raise InvalidValue(f"{word} is none of {', '.join(each.value for each in choices)}")
-    return found

@@ -165,6 +165,9 @@ def _suppression(event: Event) -> dict[str, Any]:
         "address": _text(event, "address") or event.subject,
         "type": _text(event, "type") or "recipient",
         "reason": _text(event, "reason") or event.details,
+        "scope": _text(event, "scope") or "server",
+        "stream": _text(event, "stream") or None,
+        "until": _number(event, "until") / 1000 or None,
     }
 
 

@@ -116,9 +116,12 @@ _COMPLAINT = _object(
 )
 _SUPPRESSION: Mapping[str, Schema] = {
     "server": _SERVER,
-    "address": _TEXT,
+    "address": {"type": "string", "description": "`*` for all that an import added."},
     "type": _TEXT,
     "reason": _TEXT,
+    "scope": {"enum": ["server", "stream", "organization"]},
+    "stream": {"type": ["string", "null"], "description": "The tag whose mail is meant; null: all mail."},
+    "until": {"type": ["number", "null"], "description": "Seconds since 1970; null: for ever."},
     "message": _MESSAGE,
 }
 _LIMIT: Mapping[str, Schema] = {"server": _SERVER, "volume": _NUMBER, "limit": _NUMBER}

@@ -133,6 +133,9 @@ class Route:
     logins: str = field(default="", repr=False)
     """Users and passwords for HTTP endpoints, wrapped: a JSON object, ``user:password`` by URL."""
 
+    version: int = 0
+    """Goes up with each change of mode, endpoints or their options: of two at once, one is refused."""
+
     @property
     def address(self) -> str:
         """The address it stands for; without a domain, its name."""

@@ -40,8 +40,18 @@ _DATA: dict[EventKind, dict[str, Any]] = {
     EventKind.OPENED: _VISIT,
     EventKind.CLICKED: _VISIT | {"url": "https://example.com/welcome?plan=pro"},
     EventKind.UNSUBSCRIBED: {"ip": "192.0.2.7", "user_agent": _VISIT["user_agent"]},
-    EventKind.SUPPRESSION_ADDED: {"address": "recipient@example.net", "type": "hard_bounce"},
-    EventKind.SUPPRESSION_REMOVED: {"address": "recipient@example.net", "type": "hard_bounce"},
+    EventKind.SUPPRESSION_ADDED: {
+        "address": "recipient@example.net",
+        "type": "hard_bounce",
+        "scope": "server",
+        "until": 1774958400000,
+    },
+    EventKind.SUPPRESSION_REMOVED: {
+        "address": "recipient@example.net",
+        "type": "unsubscribe",
+        "scope": "stream",
+        "stream": "news",
+    },
     EventKind.ENDPOINT_DISABLED: {"endpoint": 1234567, "url": "https://example.com/hooks"},
     EventKind.DOMAIN_ERROR: {
         "domain": "example.com",

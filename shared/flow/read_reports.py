@@ -86,9 +86,11 @@ async def summarize(
         raise InvalidValue(f"{domain.name} is not verified yet: edgepost domain verify {domain.name}")
     if by not in ROWS[kind]:
         raise InvalidValue(f"{kind.value} reports are summed by {', '.join(ROWS[kind])}, not by {by.value}")
-    if until < since:
-        raise InvalidValue("the span ends before it begins")
-    first, last = max(since, until - KEPT).date(), until.date()
+    first, last = since.date(), until.date()
+    if last < first:
+        raise InvalidValue(f"the span ends before it begins: {first} is after {last}")
+    # Nothing older is kept; a last day of long ago has no such day before it.
+    first = max(first, last - min(KEPT, last - date.min))
     days = await Reports(records).days(domain.name, kind, since=first, until=last)
     total: Counter[str] = Counter()
     for each in days:

@@ -58,11 +58,14 @@ def _split(text: str) -> tuple[str, str]:
     before, at, host = parts.netloc.rpartition("@")
     if not at:
         return url, ""
-    user, colon, password = (unquote(each) for each in before.partition(":"))
+    try:
+        user, colon, password = (unquote(each, errors="strict") for each in before.partition(":"))
+    except UnicodeDecodeError:
+        user = colon = password = ""
     login = f"{user}:{password}"
     # RFC 7617 §2: neither has control characters, and the user no colon.
     if not user or not colon or ":" in user or not login.isprintable() or len(login) > MAX_LOGIN:
-        raise InvalidValue("a login in a URL is user:password@, what is special in either written as %XX")
+        raise InvalidValue("a login in a URL is user:password@, what is special in either written as %XX, in UTF-8")
     return parts._replace(netloc=host).geturl(), login
 
 

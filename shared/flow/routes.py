@@ -106,7 +106,7 @@ async def update_route(
 
     Raises:
         InvalidValue: a mode or target that this route may not have.
-        NotFound: the route is gone.
+        NotFound: the route is gone, or somebody else changed it just now.
     """
     wanted = changed(route, changes)
     if changes.targets is not None:

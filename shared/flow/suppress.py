@@ -13,6 +13,7 @@ from shared.domain.errors import NotFound, StorageUnavailable
 from shared.domain.event import Event, EventKind
 from shared.domain.ids import MessageId, OrganizationId, ServerId
 from shared.domain.moments import to_ms, to_ms_or_zero
+from shared.domain.one_line import one_line
 from shared.domain.suppression import (
     EXPIRING,
     MAX_DETAIL,
@@ -79,7 +80,9 @@ async def suppress(
         InvalidValue: not an address.
         StorageUnavailable: others were changing the same entry, or the store is away.
     """
-    change = Change(now, added=True, reason=cause.reason, source=cause.source, detail=cause.detail[:MAX_DETAIL])
+    change = Change(
+        now, added=True, reason=cause.reason, source=cause.source, detail=one_line(cause.detail, MAX_DETAIL)
+    )
     for _ in range(MAX_TRIES):
         old = await using.suppressions.get(scope, address)
         if old is not None and cause.source != BY_HAND and old.knows(cause.source):
@@ -108,7 +111,9 @@ async def unsuppress(scope: Scope, address: str, cause: Cause, *, using: Suppres
         NotFound: it is not on that list.
         StorageUnavailable: others were changing the same entry, or the store is away.
     """
-    change = Change(now, added=False, reason=cause.reason, source=cause.source, detail=cause.detail[:MAX_DETAIL])
+    change = Change(
+        now, added=False, reason=cause.reason, source=cause.source, detail=one_line(cause.detail, MAX_DETAIL)
+    )
     for _ in range(MAX_TRIES):
         old = await using.suppressions.get(scope, address)
         if old is None or not old.active:
@@ -125,6 +130,11 @@ async def list_suppressions(
 ) -> SuppressionPage:
     """Return some entries of the scope's owner and the cursor of the next ones; a page may hold fewer."""
     return await using.suppressions.page(scope, cursor, limit=limit)
+
+
+def _change(cause: Cause, now: datetime, *, added: bool) -> Change:
+    detail = one_line(cause.detail, MAX_DETAIL)
+    return Change(now, added=added, reason=cause.reason, source=cause.source, detail=detail)
 
 
 def _is_weaker(reason: Reason, until: datetime | None, old: Suppression) -> bool:
@@ -153,7 +163,7 @@ async def _tell(entry: Suppression, change: Change, cause: Cause, using: Suppres
             "scope": scope.name,
             "stream": scope.stream,
             "source": change.source,
-            "until": to_ms_or_zero(entry.until),
+            "until": to_ms_or_zero(entry.until if change.added else None),
         },
     )
     await tell_servers(event, scope, using)

@@ -23,6 +23,7 @@ from shared.domain.csv_cells import inert, plain
 from shared.domain.errors import InvalidValue
 from shared.domain.event import Event, EventKind
 from shared.domain.ids import MessageId, ServerId
+from shared.domain.one_line import one_line
 from shared.domain.suppression import (
     MAX_DETAIL,
     Change,
@@ -91,24 +92,27 @@ async def import_suppressions(
     count_bad = 0
     done = 0
     rows = _rows(lines)
-    while batch := list(islice(rows, BATCH)):
-        wanted: dict[tuple[str, str], Suppression] = {}
-        for number, row in batch:
-            try:
-                entry = _entry(row, scope, source, now)
-            except InvalidValue as exc:
-                count_bad += 1
-                if len(bad) < MAX_PROBLEMS:
-                    bad.append(f"line {number}: {exc}")
-                continue
-            there += (entry.address, entry.scope.stream) in wanted
-            wanted[entry.address, entry.scope.stream] = entry
-        stored = await _store(list(wanted.values()), using, now)
-        added, there, done = added + stored, there + len(wanted) - stored, done + len(batch)
-        if progress:
-            progress(done)
-    if added:
-        await _tell(scope, source, added, using, now)
+    try:
+        while batch := list(islice(rows, BATCH)):
+            wanted: dict[tuple[str, str], Suppression] = {}
+            for number, row in batch:
+                try:
+                    entry = _entry(row, scope, source, now)
+                except InvalidValue as exc:
+                    count_bad += 1
+                    if len(bad) < MAX_PROBLEMS:
+                        bad.append(f"line {number}: {exc}")
+                    continue
+                there += (entry.address, entry.scope.stream) in wanted
+                wanted[entry.address, entry.scope.stream] = entry
+            stored = await _store(list(wanted.values()), using, now)
+            added, there, done = added + stored, there + len(wanted) - stored, done + len(batch)
+            if progress:
+                progress(done)
+    finally:
+        # Also if it broke off: repeated, it finds these there and tells nobody.
+        if added:
+            await _tell(scope, source, added, using, now)
     return Imported(added, there, count_bad, bad)
 
 
@@ -170,9 +174,7 @@ def _entry(row: dict[str, str], scope: Scope, source: str, now: datetime) -> Sup
         raise InvalidValue("a stream belongs to a server, not to an organization")
     given = row.get("reason", "").strip().lower()
     reason = Reason(given) if given in list(Reason) else Reason.IMPORT
-    detail = plain(row.get("detail", ""))[:MAX_DETAIL]
-    if not detail.isprintable():
-        raise InvalidValue("the detail has control characters")
+    detail = one_line(plain(row.get("detail", "")), MAX_DETAIL)
     change = Change(now, added=True, reason=reason, source=source, detail=detail)
     until = _moment(row.get("until", "").strip())
     return new_suppression(replace(scope, stream=stream), folded(address), change, until=until)
@@ -214,6 +216,13 @@ async def _tell(scope: Scope, source: str, added: int, using: Suppressing, now: 
         details=f"{added} addresses were put on the suppression list by an import",
         subject=source,
         # In place of an address: an event for each of a million would be a flood.
-        data={"address": "*", "count": added, "type": Reason.IMPORT.value, "scope": scope.name, "source": source},
+        data={
+            "address": "*",
+            "count": added,
+            "type": Reason.IMPORT.value,
+            "scope": scope.name,
+            "stream": scope.stream,
+            "source": source,
+        },
     )
     await tell_servers(event, scope, using)

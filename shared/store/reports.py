@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import TypeAlias
 
+from shared.domain.one_line import one_line
 from shared.domain.reports.sums import Aggregate
 from shared.ports import Absent, Item, Key, Put, Records, Update, Value
 from shared.store.items import text
@@ -97,9 +98,9 @@ class Reports:
 
 def _to_item(report: Report) -> Item:
     return {
-        "reporter": report.reporter[:MAX_NAME],
+        "reporter": one_line(report.reporter, MAX_NAME),
         "sums": _counts(report.sums),
-        "parts": {name[:MAX_NAME]: _counts(sums) for name, sums in report.parts.items()},
+        "parts": {one_line(name, MAX_NAME): _counts(sums) for name, sums in report.parts.items()},
     }
 
 

@@ -80,19 +80,23 @@ class Routes:
         return await self._change(route, wanted, Equals("secret", route.secret))
 
     async def change(self, route: Route) -> Route | None:
-        """Store mode, spam mode, targets and logins, and return the route as it is now; None if it is gone."""
+        """Store mode, spam mode, targets and logins, and return the route as it is now.
+
+        None if it is gone, or somebody else changed them since it was read.
+        """
         wanted: Item = {
             "mode": route.mode.value,
             "spam_mode": route.spam_mode.value,
             "targets": [target_item(each) for each in route.targets],
             "logins": route.logins,
+            "version": route.version + 1,
         }
-        return await self._change(route, wanted)
+        return await self._change(route, wanted, Equals("version", route.version))
 
-    async def _change(self, route: Route, wanted: Item, *when: Condition) -> Route | None:
+    async def _change(self, route: Route, wanted: Item, unchanged: Condition) -> Route | None:
         # Another route of the same address has another token.
-        same = (Exists(), Equals("token", route.token))
-        item = await self._records.update(Update(_key(route), set=wanted, when=(*same, *when)))
+        when = (Exists(), Equals("token", route.token), unchanged)
+        item = await self._records.update(Update(_key(route), set=wanted, when=when))
         return None if item is None else _from_item(item)
 
     async def remove(self, route: Route) -> None:
@@ -123,6 +127,7 @@ def _to_item(route: Route) -> Item:
         "previous_secret": route.previous_secret,
         "previous_until": to_ms_or_zero(route.previous_until),
         "logins": route.logins,
+        "version": route.version,
         "targets": [target_item(each) for each in route.targets],
     }
 
@@ -141,4 +146,5 @@ def _from_item(item: Item) -> Route:
         previous_secret=text(item, "previous_secret"),
         previous_until=moment_or_none(item, "previous_until"),
         logins=text(item, "logins"),
+        version=number(item, "version"),
     )

@@ -109,7 +109,7 @@ class TestRoutes:
         assert rotated[0] is not None
         assert list(rotated[0].targets) == TARGETS
         assert (rotated[0].previous_secret, rotated[0].previous_until) == ("", until)
-        assert stored == changed == replace(rotated[0], mode=RouteMode.HOLD, targets=(), logins="logins")
+        assert stored == changed == replace(rotated[0], mode=RouteMode.HOLD, targets=(), logins="logins", version=1)
         await routes.remove(route)
         assert await routes.rotate(route, "other", previous_until=until) is None
         assert await routes.change(route) is None

@@ -95,8 +95,18 @@ class TestReport:
         assert rows[0][:3] == ["reporter", "messages", "passed"]
         assert rows[1][:3] == ["'=cmd|' /C calc'!A0", "3", "3"]
 
+    @pytest.mark.parametrize("since", ["999999d", "0001-01-01T00:00:00+14:00"])
+    def test_a_moment_that_no_calendar_has_is_refused(self, domain: str, since: str) -> None:
+        """With a sentence, as all that people mistype."""
+        assert "too long ago" in say("report", "dmarc", domain, "--since", since, status=1)
+
     @pytest.mark.parametrize(
-        ("kind", "record"), [("dmarc", "rua=mailto:dmarc@rp.localhost"), ("tls", "rua=mailto:tlsrpt@rp.localhost")]
+        ("kind", "record"),
+        [
+            ("dmarc", "rua=mailto:dmarc@rp.localhost"),
+            ("dmarc", "*._report._dmarc.rp.localhost  TXT  v=DMARC1"),
+            ("tls", "rua=mailto:tlsrpt@rp.localhost"),
+        ],
     )
     def test_without_reports_it_says_how_to_get_some(self, domain: str, kind: str, record: str) -> None:
         """An empty table helps nobody."""

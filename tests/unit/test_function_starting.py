@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import threading
 
 import pytest
 
@@ -20,10 +21,13 @@ class CountingRecords(FakeRecords):
 
     reads = 0
     away = False
+    hangs: threading.Event | None = None
 
     async def get(self, key: Key) -> Item | None:
         """As the port says."""
         self.reads += 1
+        if self.hangs:
+            self.hangs.wait()
         if self.away:
             raise StorageUnavailable("away")
         return await super().get(key)
@@ -64,6 +68,16 @@ class TestCheckSchema:
         records.away = True
 
         check_schema(records)
+
+        assert [(each.msg, each.levelno) for each in caplog.records] == [("schema_not_known", logging.WARNING)]
+
+    def test_a_store_that_hangs_is_not_waited_for(self, caplog: pytest.LogCaptureFixture) -> None:
+        """All tries of a call take longer than Lambda lets a function start."""
+        records = records_of(RECORDS_SCHEMA + 1)
+        records.hangs = threading.Event()
+
+        check_schema(records, patience_s=0)
+        records.hangs.set()
 
         assert [(each.msg, each.levelno) for each in caplog.records] == [("schema_not_known", logging.WARNING)]
 

@@ -1,6 +1,7 @@
 """What is shown of DMARC and TLS reports: sums by day, reporter, source and failure."""
 
 import gzip
+import json
 from base64 import encodebytes
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -139,6 +140,39 @@ class TestSummarize:
         found = await shown(here, by=by, since=since, until=until)
 
         assert (found.total["messages"], found.reports, len(found.rows)) == (7, 2, 2)
+
+    async def test_a_day_is_no_end_before_its_own_evening(self) -> None:
+        """``--since 1h --until`` today: days count, not hours."""
+        here = await install()
+        await take(here, dmarc(3, "R", ("10.0.0.1", 7)))
+        since, until = datetime(2026, 1, 3, 22, tzinfo=UTC), datetime(2026, 1, 3, tzinfo=UTC)
+
+        assert (await shown(here, since=since, until=until)).total["messages"] == 7
+
+    @pytest.mark.parametrize("by", [By.DAY, By.REPORTER])
+    async def test_a_span_may_begin_and_end_anywhere(self, by: By) -> None:
+        """Before the first date that there is, there is none to begin with."""
+        here = await install()
+        await take(here, dmarc(3, "R", ("10.0.0.1", 7)))
+        first, last = datetime(1, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, tzinfo=UTC)
+
+        assert (await shown(here, by=by, since=first, until=first)).reports == 0
+        assert (await shown(here, by=by, since=first)).reports == 1
+        assert (await shown(here, by=by, since=last, until=last)).reports == 0
+
+    async def test_names_of_strangers_are_lines(self) -> None:
+        """A reporter's name could steer the terminal on which it is shown, or make lines of its own in a file."""
+        here = await install()
+        failure = {"result-type": "a\u009bb\u001b]0;c\u0007", "failed-session-count": 3}
+        policy = {"policy": {"policy-domain": "example.test"}, "failure-details": [failure]}
+        day = {"start-datetime": "2026-01-03T00:00:00Z", "end-datetime": "2026-01-04T00:00:00Z"}
+        report = {"organization-name": "\u001b[2J\r\nP", "report-id": "1", "date-range": day, "policies": [policy]}
+        await take(here, json.dumps(report).encode())
+
+        reporters, failures = await shown(here, TLS, By.REPORTER), await shown(here, TLS, By.FAILURE)
+
+        assert [name for name, _ in reporters.rows] == ["[2J  P"]
+        assert [name for name, _ in failures.rows] == ["a b ]0;c"]
 
     async def test_nothing_came(self) -> None:
         """A new domain has no reports for a day or two."""

@@ -11,9 +11,9 @@ from datetime import UTC, date, datetime
 import pytest
 
 from shared.domain.errors import InvalidValue
-from shared.domain.reports.dmarc import MAX_SOURCES, Source, read_dmarc
+from shared.domain.reports.dmarc import MAX_ELEMENTS, MAX_SOURCES, MAX_TAG_BYTES, Source, read_dmarc
 from shared.domain.reports.sums import Aggregate
-from shared.domain.reports.tls import read_tls
+from shared.domain.reports.tls import MAX_BYTES, read_tls
 from shared.domain.reports.unpacking import MAX_REPORT_BYTES, unpacked, unpacked_reports
 from shared.flow.take_report import Taken, take_report
 from shared.store.reports import Reports
@@ -138,6 +138,33 @@ class TestReadDMARC:
 
         assert (report.messages, len(report.sources)) == (2000, MAX_SOURCES)
 
+    @pytest.mark.parametrize(
+        "inside",
+        [
+            "<a{0}><b/></a{0}>".format("a" * 3 * MAX_TAG_BYTES),
+            "<b " + " ".join(f"a{n}=''" for n in range(MAX_TAG_BYTES // 2)) + "/>",
+            f"<!--{'x' * 3 * MAX_TAG_BYTES}-->",
+            "<b/>" * MAX_ELEMENTS,
+        ],
+        ids=["long name", "many attributes", "long comment", "many elements"],
+    )
+    def test_refuses_what_costs_more_than_its_bytes(self, inside: str) -> None:
+        """A tag of 4 MB took 140 MB of memory; a name of 100 KB around 100,000 elements took seconds."""
+        with pytest.raises(InvalidValue, match=r"too long|too many elements"):
+            read_dmarc(dmarc(inside))
+
+    def test_long_values_are_cut(self) -> None:
+        """Only what is held whole is bounded: text comes in pieces, however long it is."""
+        report = read_dmarc(GOOD.replace(b"Provider", b"P" * 4 * MAX_TAG_BYTES))
+
+        assert (report.reporter[:2], report.messages) == ("PP", 15)
+
+    def test_words_of_a_disposition_are_no_names_of_sums(self) -> None:
+        """Each word that a reporter makes up would be a sum of its own, and `passed` another's."""
+        report = read_dmarc(dmarc(RECORD.format(ip="192.0.2.1", count=10, disposition="passed", dkim="", spf="")))
+
+        assert (report.messages, report.passed) == (10, 0)
+
 
 class TestReadTLS:
     def test_reads_each_policy(self) -> None:
@@ -160,6 +187,7 @@ class TestReadTLS:
             b'{"policies": 1}',
             b'{"policies": [1]}',
             b"\xff",
+            b'{"policies": [' + b"{}," * (MAX_BYTES // 3) + b"{}]}",
             json.dumps(TLS | {"date-range": {"start-datetime": "never"}}).encode(),
         ],
     )
@@ -207,6 +235,17 @@ class TestUnpacked:
     def test_a_zip_in_a_zip_is_no_report(self) -> None:
         """Only one layer is opened."""
         assert list(unpacked_reports(mail(zipped(zipped(GOOD)), "application/zip"))) == []
+
+    def test_all_files_of_a_mail_have_one_limit(self) -> None:
+        """A mail has place for 500 files, and each would be inflated and read up to the limit."""
+        file = mail(gzip.compress(b"<?xml" + b" " * (MAX_REPORT_BYTES // 2)), "application/gzip")
+        head = b'From: a@provider.test\r\nMIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary="b"\r\n\r\n'
+        found = unpacked_reports(head + b"--b\r\n" + b"--b\r\n".join([file, file, file]) + b"--b--\r\n")
+
+        next(found)
+
+        with pytest.raises(InvalidValue, match="together"):
+            list(found)
 
     def test_sizes_in_the_directory_are_not_believed(self) -> None:
         """A directory that says ten bytes while the stream has gigabytes."""

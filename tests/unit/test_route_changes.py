@@ -166,6 +166,17 @@ class TestUpdateRoute:
         assert (after.token, after.address, after.secret) == (route.token, route.address, route.secret)
         assert await Routes(inbox.here.records).by_token(route.token) == after
 
+    async def test_of_two_changes_at_once_one_is_refused(self) -> None:
+        """Or who changes the spam mode would bring back the endpoints, and their logins, of a moment before."""
+        inbox = await open_inbox()
+        route = await inbox.route(HTTPTarget(LOGIN))
+        changed_first = await update(inbox, route, targets=[HOST])
+
+        with pytest.raises(NotFound, match="just now"):
+            await update(inbox, route, spam_mode=SpamMode.FAIL)
+
+        assert await Routes(inbox.here.records).get(route.server_id, route.domain, route.name) == changed_first
+
     async def test_a_deleted_route_is_not_made_again(self) -> None:
         """Nor is one of the same name that somebody else made meanwhile changed."""
         inbox = await open_inbox()
@@ -217,7 +228,7 @@ class TestLogins:
         route = await inbox.route(HTTPTarget(LOGIN))
 
         slower = await update(inbox, route, options=TargetOptions(timeout_s=60))
-        without = await update(inbox, route, targets=[URL])
+        without = await update(inbox, slower, targets=[URL])
 
         assert slower.logins == route.logins != ""
         assert without.logins == ""
@@ -229,6 +240,7 @@ class TestLogins:
             "https://:word@app.example.com/",
             "https://a%3Ab:word@app.example.com/",
             "https://ann:wo%0Ard@app.example.com/",
+            "https://ann:wo%FFrd@app.example.com/",
             "https://ann:word@127.0.0.1/",
             "https://ann:word@user:word@app.example.com/x@y#z",
             f"https://ann:{'x' * 600}@app.example.com/",

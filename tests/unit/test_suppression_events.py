@@ -6,7 +6,9 @@ from datetime import timedelta
 
 import pytest
 
+from shared.domain.edgepost_payload import payload_of
 from shared.domain.event import Event, EventKind
+from shared.domain.notice import Notice
 from shared.domain.parcel import Parcel
 from shared.domain.suppression import Reason, Scope
 from shared.domain.tenancy import Server
@@ -118,6 +120,22 @@ class TestTellServers:
         await suppress(Scope(here.server.id, stream=stream), ADDRESS, MANUAL, until=None, using=using, now=here.clock())
 
         assert [each.server_id for each in await told(here)] == [here.server.id]
+
+    @pytest.mark.parametrize(("stream", "words"), [("", ("server", None)), ("news", ("stream", "news"))])
+    async def test_says_which_mail_is_meant(self, stream: str, words: tuple[str, str | None]) -> None:
+        """Who keeps the list elsewhere too must not stop all mail for one stream, nor one server's for all."""
+        here = await install()
+        using, now = Suppressing.over(here.stores, here.settings), here.clock()
+        until = now + timedelta(days=1)
+
+        for scope in (Scope(here.server.id, stream=stream), whole(here)):
+            await suppress(scope, ADDRESS, MANUAL, until=until, using=using, now=now)
+            await unsuppress(scope, ADDRESS, MANUAL, using=using, now=now)
+        payloads = [payload_of(Notice(each)) for each in await told(here)]
+
+        every = [words, words, ("organization", None), ("organization", None)]
+        assert [(each["scope"], each["stream"]) for each in payloads] == every
+        assert [each["until"] for each in payloads] == [until.timestamp(), None] * 2
 
     async def test_reaches_the_webhooks_of_each_server(self) -> None:
         """Without it an organization's change was in nobody's webhooks."""

@@ -8,12 +8,14 @@ from datetime import timedelta
 
 import pytest
 
+from shared.domain.csv_cells import inert, plain
 from shared.domain.errors import InvalidValue
 from shared.domain.suppression import Reason, Scope
 from shared.flow.suppress import Cause, Suppressing, suppress, unsuppress
 from shared.flow.suppression_files import (
     BATCH,
     COLUMNS,
+    MAX_FIELD,
     Imported,
     csv_row,
     export_suppressions,
@@ -146,6 +148,17 @@ class TestImport:
 
         assert (done.added, done.bad) == (0, 1)
 
+    async def test_of_one_that_broke_off_is_told_too(self) -> None:
+        """Its rows are stored: repeated, it finds them there, and nobody would ever be told."""
+        here = await install()
+        rows = "".join(f"a{n}@dest.test\n" for n in range(BATCH))
+
+        with pytest.raises(InvalidValue, match="longer than"):
+            await take_in(here, f"address\n{rows}{'x' * (MAX_FIELD + 1)}\n")
+
+        [job] = await here.stores.events.receive(10, visibility=timedelta(seconds=30), wait=timedelta(0))
+        assert json.loads(job.body)["data"]["count"] == BATCH
+
 
 class TestExport:
     async def test_comes_back_as_it_was(self) -> None:
@@ -169,6 +182,19 @@ class TestExport:
             await Suppressions(there.records).get_many(Scope(there.server.id), ["=1+1@dest.test"])
         )
 
+    async def test_comes_back_whatever_was_said(self) -> None:
+        """A row that an import leaves out is an address that gets mail again."""
+        here, there = await install(), await install()
+        using = Suppressing.over(here.stores, here.settings)
+        cause = Cause(reason=Reason.MANUAL, detail='=1\r\n\x1b[31m,"\0' + "\u2028x" * 500)
+        await suppress(Scope(here.server.id), "a@dest.test", cause, until=None, using=using, now=here.clock())
+
+        exported = await given_out(here)
+        done = await take_in(there, exported)
+
+        assert (done.added, done.bad) == (1, 0)
+        assert await given_out(there) == exported
+
     async def test_no_cell_is_a_formula(self) -> None:
         """Details are what strangers' hosts said; a spreadsheet would run them."""
         here = await install()
@@ -177,6 +203,18 @@ class TestExport:
         rows = list(csv.reader(io.StringIO(await given_out(here))))[1:]
 
         assert not [cell for row in rows for cell in row if cell[:1] in ("=", "+", "-", "@")]
+
+    @pytest.mark.parametrize("text", ["=1", "\t=1", "\r=1", "\n=1", "\uff1d1", "'=1", "''+1", "-"])
+    def test_what_looks_like_a_formula_in_the_end_is_inert(self, text: str) -> None:
+        """Spreadsheets leave out tabs and line ends, and take full-width signs for plain ones."""
+        assert inert(text) == f"'{text}"
+        assert plain(inert(text)) == text
+
+    @pytest.mark.parametrize("text", ["", "'", "'a", "a=1", "10", "O'Hara"])
+    def test_all_else_stays(self, text: str) -> None:
+        """A file is for other programs too."""
+        assert inert(text) == text
+        assert plain(text) == text
 
     async def test_leaves_out_what_no_longer_holds(self) -> None:
         """Whoever imports the file elsewhere wants the list as it is."""

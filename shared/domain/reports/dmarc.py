@@ -2,7 +2,8 @@
 
 Expat reads event by event, so no tree grows in memory.  A document type declaration
 is refused at once: without one there are no entities, so nothing can be expanded and
-nothing fetched.
+nothing fetched.  Tags and elements have bounds of their own, because they cost more
+than their bytes.
 """
 
 from collections import Counter
@@ -18,6 +19,10 @@ from shared.domain.errors import InvalidValue
 
 MAX_DEPTH = 12
 MAX_RECORDS = 50_000
+MAX_ELEMENTS = 20 * MAX_RECORDS
+MAX_TAG_BYTES = 64 * 1024
+"""Or a comment's: expat holds each whole, and a tag's attributes many times over."""
+
 MAX_NAME = 100
 MAX_TEXT = 300
 MAX_SOURCES = 50
@@ -74,6 +79,7 @@ class _Sums:
     text: list[str] = field(default_factory=list)
     meta: dict[str, str] = field(default_factory=dict)
     row: dict[str, str] = field(default_factory=dict)
+    elements: int = 0
     records: int = 0
     counted: Counter[str] = field(default_factory=Counter)
     by_source: dict[str, Counter[str]] = field(default_factory=dict)
@@ -100,7 +106,7 @@ def read_dmarc(xml: bytes) -> DMARCReport:
     """Return the sums of a report.
 
     Raises:
-        InvalidValue: not such a report, or with a document type, or too deep.
+        InvalidValue: not such a report, or with a document type, or one that takes more work than reports do.
     """
     sums = _Sums()
     parser = expat.ParserCreate()
@@ -111,8 +117,9 @@ def read_dmarc(xml: bytes) -> DMARCReport:
         local = name.rpartition(":")[2][:MAX_NAME]
         sums.paths.append(f"{sums.paths[-1]}/{local}" if sums.paths else local)
         sums.text.clear()
-        if len(sums.paths) > MAX_DEPTH:
-            raise InvalidValue("the report is nested too deeply")
+        sums.elements += 1
+        if len(sums.paths) > MAX_DEPTH or sums.elements > MAX_ELEMENTS:
+            raise InvalidValue("the report is nested too deeply, or has too many elements")
 
     def data(text: str) -> None:
         if sum(map(len, sums.text)) < MAX_TEXT:
@@ -129,10 +136,20 @@ def read_dmarc(xml: bytes) -> DMARCReport:
     parser.CharacterDataHandler = data
     parser.StartDoctypeDeclHandler = doctype
     try:
-        parser.Parse(xml, True)  # the whole document
+        _parse(parser, xml)
     except (expat.ExpatError, UnicodeError, ValueError) as exc:
         raise InvalidValue("the report is not well-formed XML") from exc
     return _report(sums)
+
+
+def _parse(parser: expat.XMLParserType, xml: bytes) -> None:
+    """Give the document to expat in pieces, as long as it can make something of them."""
+    for begins in range(0, len(xml), MAX_TAG_BYTES):
+        parser.Parse(xml[begins : begins + MAX_TAG_BYTES], False)  # more follows
+        # What expat has not taken yet is the start of a tag that goes on.
+        if begins - parser.CurrentByteIndex > MAX_TAG_BYTES:
+            raise InvalidValue("the report has a tag or comment that is too long")
+    parser.Parse(b"", True)
 
 
 def _leave(sums: _Sums) -> None:
@@ -154,12 +171,14 @@ def _count(sums: _Sums) -> None:
     text = row.get("count", "")
     count = int(text) if text.isascii() and text.isdigit() and len(text) <= 12 else 0
     dkim, spf = row.get("dkim", "").lower() == "pass", row.get("spf", "").lower() == "pass"
+    disposition = row.get("disposition", "").lower()
     seen = {
         "messages": count,
         "passed": count * (dkim or spf),
         "dkim": count * dkim,
         "spf": count * spf,
-        row.get("disposition", "").lower(): count,
+        "quarantine": count * (disposition == "quarantine"),
+        "reject": count * (disposition == "reject"),
     }
     sums.counted.update(seen)
     source = _address(row.get("source", ""))

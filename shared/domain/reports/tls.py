@@ -10,6 +10,9 @@ from typing import Any
 from shared.domain.addresses import domain_name
 from shared.domain.errors import InvalidValue
 
+MAX_BYTES = 1024 * 1024
+"""A real one has some kilobytes; JSON grows to thirty times its bytes in memory, all at once."""
+
 MAX_POLICIES = 100
 MAX_DETAILS = 200
 MAX_TEXT = 300
@@ -38,8 +41,10 @@ def read_tls(text: bytes) -> Sequence[TLSReport]:
     """Return what a report says, one for each policy in it.
 
     Raises:
-        InvalidValue: not such a report.
+        InvalidValue: not such a report, or one too large.
     """
+    if len(text) > MAX_BYTES:
+        raise InvalidValue("the TLS report is too large")
     try:
         body = json.loads(text)
     except (ValueError, RecursionError) as exc:

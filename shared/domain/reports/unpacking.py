@@ -27,12 +27,16 @@ def unpacked_reports(raw: bytes) -> Iterator[bytes]:
     """Yield the reports that a mail carries, each as plain XML or JSON.
 
     Raises:
-        InvalidValue: one is larger than it may be, or its compression is damaged.
+        InvalidValue: one is larger than it may be, or all together are, or its compression is damaged.
     """
+    left = MAX_REPORT_BYTES
     for leaf in leaves(raw):
         if (leaf.end - leaf.start) > 2 * MAX_PACKED_BYTES and not leaf.content_type.startswith("text/"):
             raise InvalidValue("the attached report is too large")
         plain = unpacked(leaf.content(raw))
+        left -= len(plain)
+        if left < 0:
+            raise InvalidValue("the attached reports are too large together")
         if plain.lstrip()[:9].startswith(_READABLE):
             yield plain
 
