@@ -1,5 +1,6 @@
 """Reading strangers' reports in a process of its own: what comes back, and what is left when something dies."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -86,7 +87,7 @@ class TestReadingProcess:
 
         await eventually(lambda: not is_there(pid))
 
-    async def test_ends_with_the_process_that_receives(self) -> None:
+    def test_ends_with_the_process_that_receives(self) -> None:
         """However that ends: a kill leaves nobody who could tell it."""
         program = (
             "import asyncio, time\n"
@@ -103,7 +104,7 @@ class TestReadingProcess:
             receiving.kill()
 
         assert there
-        await eventually(lambda: not is_there(pid))
+        asyncio.run(eventually(lambda: not is_there(pid)))
 
     async def test_what_is_read_is_the_same(self, reading: ReadingProcess) -> None:
         """It comes back through a pipe."""
