@@ -13,7 +13,7 @@ from typing import Self
 
 import measure
 from attackers import ATTACKS
-from inbound import ZONE, edgepost, mail
+from inbound import RETURN_PATH_DOMAIN, ZONE, edgepost, mail
 from parts import part_pids
 from standalone.demo.dns import SmallDNS
 from standalone.demo.tree import Tree
@@ -25,7 +25,6 @@ CHOSEN = os.environ.get("BENCH_ATTACKS", "")
 
 WARM_UP_S = 1.0
 SAMPLE_S = 0.05
-PSRP = "psrp.example.com"
 
 
 class Peak(threading.Thread):
@@ -62,6 +61,8 @@ def _attacked(port: int, name: str, return_path: str) -> Iterator[None]:
         process.stdout.readline()
         time.sleep(WARM_UP_S)
         yield
+        if process.poll() is not None:
+            raise RuntimeError(f"the attackers with {name} gave up: their recipient was refused")
     finally:
         process.kill()
         process.wait()
@@ -78,7 +79,7 @@ def _times(port: int, file: Path) -> list[float]:
 def _return_path(tree: Tree) -> str:
     """Return the address of the server's return path, which anybody may write to."""
     server = tree.secrets()["server"]["permalink"]
-    return f"{tree.run('server', 'show', server)['token']}@{PSRP}"
+    return f"{tree.run('server', 'show', server)['token']}@{RETURN_PATH_DOMAIN}"
 
 
 def run(directory: Path) -> str:

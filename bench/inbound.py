@@ -33,6 +33,9 @@ ZONE = {
 }
 
 
+RETURN_PATH_DOMAIN = "psrp.example.com"
+
+
 @dataclass(frozen=True, slots=True)
 class Taken:
     """What one round through one host gave."""
@@ -51,6 +54,7 @@ def edgepost(directory: Path, durability: str, dns_port: int) -> Iterator[Tree]:
         "first_domain": mailboxes.DOMAIN,
         "durability": durability,
         "dns_servers": f"127.0.0.1:{dns_port}",
+        "return_path_domain": RETURN_PATH_DOMAIN,
     }
     with Tree(home / "data", settings) as tree:
         server = tree.secrets()["server"]["permalink"]

@@ -76,12 +76,11 @@ class ConnectionGate:
             del self._open[client.network]
 
 
-class LoginThrottle:
-    """Remembers failed logins by client, for one window of time after the first.
+class Throttle:
+    """Remembers failures by client, for one window of time after the first.
 
-    Keys are random and long, so this keeps noise and load down rather than
-    guesses out.  That is why a throttled client's good key still works: one
-    broken script must not lock out its neighbours behind the same address.
+    It slows down and shuts nobody out: one broken script must not lock out its
+    neighbours behind the same address.
     """
 
     def __init__(self, *, after: int, window_s: float, most: int = MAX_THROTTLED_CLIENTS) -> None:
@@ -91,7 +90,7 @@ class LoginThrottle:
         self._failed: OrderedDict[str, tuple[float, int]] = OrderedDict()
 
     def failed(self, client: Client, now: float) -> None:
-        """Count one failed login; ``now`` is any monotonic time in seconds."""
+        """Count one failure; ``now`` is any monotonic time in seconds."""
         since, count = self._failed.pop(client.network, (now, 0))
         if now - since >= self._window_s:
             since, count = now, 0

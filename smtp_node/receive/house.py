@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from shared.room import Room
-from smtp_node.receive.gate import ConnectionGate, LoginThrottle, MemoryBudget
+from smtp_node.receive.gate import ConnectionGate, MemoryBudget, Throttle
 from smtp_node.receive.inside import Inside
 from smtp_node.receive.limits import ReceiveLimits
 from smtp_node.receive.metering import Meter
@@ -29,7 +29,12 @@ class House:
     meter: Meter
     rng: random.Random
     gate: ConnectionGate
-    throttle: LoginThrottle
+    throttle: Throttle
+    """Of failed logins.  Keys are random and long, so it keeps noise and load down rather than guesses out."""
+
+    trouble: Throttle
+    """Of sessions that we had to end."""
+
     memory: MemoryBudget
     large: Room
     """Where large messages are worked on, few at a time."""

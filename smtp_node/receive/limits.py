@@ -93,6 +93,13 @@ class ReceiveLimits:
     """Failed logins of one client within ``throttle_window``."""
 
     throttle_window: timedelta = timedelta(minutes=10)
+    trouble_after: int = 5
+    """Sessions of one client that were ended for what it did, within ``trouble_window``."""
+
+    trouble_window: timedelta = timedelta(minutes=1)
+    trouble_pause: timedelta = timedelta(seconds=1)
+    """Before such a client's next session is greeted (smtpd_error_sleep_time)."""
+
     failed_login_delay: timedelta = timedelta(milliseconds=500)
     """Every failed login is answered after exactly this, whatever was wrong."""
 

@@ -11,7 +11,7 @@ from functools import partial
 
 from shared.room import Room
 from smtp_node.receive.conversation import Conversation
-from smtp_node.receive.gate import ConnectionGate, LoginThrottle, MemoryBudget
+from smtp_node.receive.gate import ConnectionGate, MemoryBudget, Throttle
 from smtp_node.receive.house import House
 from smtp_node.receive.inside import Inside
 from smtp_node.receive.limits import Door, ReceiveLimits
@@ -54,7 +54,8 @@ class ReceiveService:
             meter=meter or NullMeter(),
             rng=rng,
             gate=ConnectionGate(total=limits.max_connections, per_client=limits.max_connections_per_client),
-            throttle=LoginThrottle(after=limits.throttle_after, window_s=limits.throttle_window.total_seconds()),
+            throttle=Throttle(after=limits.throttle_after, window_s=limits.throttle_window.total_seconds()),
+            trouble=Throttle(after=limits.trouble_after, window_s=limits.trouble_window.total_seconds()),
             memory=MemoryBudget(limits.max_bytes_in_memory),
             large=Room(
                 limits.max_bytes_in_work,

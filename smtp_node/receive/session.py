@@ -38,6 +38,9 @@ class Session(Connection):
         super().__init__(door, house, loop)
 
     async def _serve(self) -> None:
+        if self.client is not None and self.house.trouble.is_throttled(self.client, self.loop.time()):
+            # Its sessions cost more than others: it may not begin one after the other.
+            await asyncio.sleep(self.limits.trouble_pause.total_seconds())
         self.say(Reply(220, "", f"{self.limits.hostname} ESMTP Edgepost/{self.trace_id}"))
         while not (self._deaf or self.finished):
             if not self.inflow.has_line:
@@ -96,10 +99,17 @@ class Session(Connection):
         self.errors = self.junk = 0
         self.without_mail_since = self.loop.time()
 
+    def trouble(self) -> None:
+        """Count what makes this client's next sessions wait."""
+        if self.client is not None:
+            self.house.trouble.failed(self.client, self.loop.time())
+
     def _look_at_limits(self) -> None:
         if self.errors > self.limits.max_errors:
+            self.trouble()
             self.hang_up(replies.TOO_MANY_ERRORS)
         elif self.junk > self.limits.max_junk:
+            self.trouble()
             self.hang_up(replies.TOO_MUCH_CHATTER)
         elif self.house.draining:
             self.hang_up(replies.SHUTTING_DOWN)

@@ -159,6 +159,7 @@ async def read_message(session: Session, content: Content) -> bool:
             return True
         if content.seen_bytes > limits.max_message_bytes + limits.max_drained_bytes:
             session.client_error("message-too-large")
+            session.trouble()
             session.hang_up(replies.too_large(limits.max_message_bytes))
             return False
 
@@ -186,6 +187,8 @@ def judge(content: Content, limits: ReceiveLimits) -> bytes | Reply:
 
 
 def _refuse(session: Session, reply: Reply) -> None:
+    if reply in (replies.HEAD_TOO_LARGE, replies.BAD_LINE_ENDS):
+        session.trouble()
     if reply.code == 552:
         session.client_error("message-too-large")
     elif reply is replies.LOOP_DETECTED:

@@ -219,3 +219,44 @@ class TestClientAt:
     def test_limits_count_by_what_one_customer_owns(self, host: str, network: str, loopback: bool) -> None:
         """An IPv6 customer has 2**64 addresses to hop through."""
         assert (client_at(host).network, client_at(host).loopback) == (network, loopback)
+
+
+async def greeting_elsewhere(doors: Doors) -> bytes:
+    """Return what a client at another address hears first."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", doors.ports["smtp"], local_addr=("127.0.0.2", 0))
+    greeting = await reader.readline()
+    writer.close()
+    return greeting
+
+
+class TestTrouble:
+    async def test_whose_sessions_end_badly_is_greeted_later_and_others_at_once(self) -> None:
+        """A client that is sent away may not come back at once and for ever (attack S17)."""
+        limits = replace(LIMITS, trouble_after=3, trouble_pause=timedelta(hours=1), max_junk=5)
+        async with open_doors(limits) as doors:
+            for _ in range(3):
+                wire = await greet(doors, "smtp")
+                await wire.send(b"NOOP\r\n" * 10)
+                assert "421 4.7.0" in await wire.rest()
+
+            waiting = await doors.connect("smtp")
+
+            assert (await greeting_elsewhere(doors)).startswith(b"220")
+            assert waiting.reader._buffer == b""
+
+    @pytest.mark.parametrize("raw", [b"X-A: b\r\n" * 100_000, b"Subject: x\r\n\r\na\nb\r\n"])
+    async def test_messages_that_cost_without_being_mail_count(self, raw: bytes) -> None:
+        """One each in a session of its own is as bad as many in one."""
+        limits = replace(LIMITS, trouble_after=1, trouble_pause=timedelta(hours=1))
+        async with open_doors(limits) as doors:
+            wire = await greet(doors, "submissions")
+            await wire.log_in()
+            for command in ("MAIL FROM:<a@example.com>", "RCPT TO:<b@example.net>", "DATA"):
+                await wire.say(command)
+            await wire.send(raw + b"\r\n.\r\n")
+            assert (await wire.reply())[:1] == "5"
+
+            waiting = await doors.connect("smtp")
+
+            assert (await greeting_elsewhere(doors)).startswith(b"220")
+            assert waiting.reader._buffer == b""

@@ -1,6 +1,6 @@
 """Counters that decide who may come in."""
 
-from smtp_node.receive.gate import ConnectionGate, LoginThrottle, MemoryBudget, client_at
+from smtp_node.receive.gate import ConnectionGate, MemoryBudget, Throttle, client_at
 
 ONE = client_at("192.0.2.1")
 OTHER = client_at("192.0.2.2")
@@ -43,10 +43,10 @@ class TestConnectionGate:
         assert not gate._open
 
 
-class TestLoginThrottle:
+class TestThrottle:
     def test_throttles_after_so_many_failures(self) -> None:
         """Others stay as they are."""
-        throttle = LoginThrottle(after=2, window_s=60)
+        throttle = Throttle(after=2, window_s=60)
         throttle.failed(ONE, 0)
         assert not throttle.is_throttled(ONE, 1)
         throttle.failed(ONE, 1)
@@ -56,14 +56,14 @@ class TestLoginThrottle:
 
     def test_ends_with_the_window(self) -> None:
         """A repaired script is soon treated as new."""
-        throttle = LoginThrottle(after=1, window_s=60)
+        throttle = Throttle(after=1, window_s=60)
         throttle.failed(ONE, 0)
 
         assert not throttle.is_throttled(ONE, 60)
 
     def test_forgets_the_oldest_when_full(self) -> None:
         """A botnet must not fill our memory."""
-        throttle = LoginThrottle(after=1, window_s=60, most=2)
+        throttle = Throttle(after=1, window_s=60, most=2)
         for each in (ONE, OTHER, LOCAL):
             throttle.failed(each, 0)
 
