@@ -13,7 +13,7 @@ from shared.flow.suppression_files import COLUMNS, csv_row, export_suppressions
 if TYPE_CHECKING:
     from typing import TextIO
 
-    from cli.suppressions import List
+    from cli.suppression_lists import List
 
 
 async def write_list(on: "List", file: "TextIO", *, as_json: bool) -> int:

@@ -3,43 +3,28 @@
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.options import AsJSON, InOrganization, InServer, Reason, typer_of
 from cli.printing import Answer
 from cli.running import run
+from cli.suppression_lists import List, Whose, list_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from datetime import datetime
 
     from cli.wiring import Tools
-    from shared.domain.suppression import Scope, Suppression
-    from shared.flow.suppress import Cause, Suppressing
+    from shared.domain.suppression import Suppression
+    from shared.flow.suppress import Cause
 
 commands = typer_of("Suppression lists: addresses that get no mail, of a server, a stream or an organization.")
 
 Address = Annotated[str, typer.Argument(help="The address.", metavar="ADDRESS")]
 Stream = Annotated[str, typer.Option("--stream", help="Only mail with this tag.", metavar="TAG")]
 File = Annotated[Path, typer.Argument(help="CSV file; - is standard input.", metavar="FILE", allow_dash=True)]
-
-
-class Whose(NamedTuple):
-    """Which list, as the options say."""
-
-    server: str
-    organization: str
-    stream: str = ""
-
-
-class List(NamedTuple):
-    """A list, and what changing it needs."""
-
-    scope: "Scope"
-    using: "Suppressing"
-    now: "datetime"
 
 
 @commands.command()
@@ -120,7 +105,7 @@ def list_some(
         from cli.documents import suppression_row
         from shared.flow.suppression_files import export_suppressions
 
-        on = await _list_of(Whose(server, organization), tools)
+        on = await list_of(Whose(server, organization), tools)
         shown: list[dict[str, object]] = []
         async for page in export_suppressions(on.scope, using=on.using, now=on.now, limit=min(limit, 500)):
             shown += [suppression_row(each) for each in page]
@@ -146,7 +131,7 @@ def import_file(
         from cli.suppression_files import Progress, readable
         from shared.flow.suppression_files import MAX_FIELD, import_suppressions
 
-        on = await _list_of(Whose(server, organization, stream), tools)
+        on = await list_of(Whose(server, organization, stream), tools)
         with ExitStack() as opened:
             source = sys.stdin if str(file) == "-" else opened.enter_context(readable(file))
             done = await import_suppressions(
@@ -178,7 +163,7 @@ def export(
     async def work(tools: "Tools") -> Answer:
         from cli.suppression_files import writable, write_list
 
-        on = await _list_of(Whose(server, organization, stream), tools)
+        on = await list_of(Whose(server, organization, stream), tools)
         if str(output) == "-":
             await write_list(on, sys.stdout, as_json=as_json)
             return Answer({}, streamed=True)
@@ -216,31 +201,6 @@ def _show_entry(work: "Callable[[List], Awaitable[Suppression]]", whose: Whose, 
     async def whole(tools: "Tools") -> Answer:
         from cli.documents import suppression_document
 
-        return Answer(suppression_document(await work(await _list_of(whose, tools))))
+        return Answer(suppression_document(await work(await list_of(whose, tools))))
 
     run(whole, as_json=as_json)
-
-
-async def _list_of(whose: Whose, tools: "Tools") -> List:
-    """Return whose list is meant, and what changing it needs.
-
-    Raises:
-        InvalidValue: it is not said whose, or of two.
-        NotFound: there is none with that permalink.
-    """
-    from shared.domain.errors import InvalidValue
-    from shared.domain.suppression import Scope, checked_stream
-    from shared.flow.organizations import find_organization
-    from shared.flow.servers import find_server
-    from shared.flow.suppress import Suppressing
-
-    using, now, records = Suppressing.over(tools.stores, tools.settings), tools.now(), tools.stores.records
-    if bool(whose.server) == bool(whose.organization):
-        raise InvalidValue("say whose list: --server PERMALINK or --organization PERMALINK")
-    if whose.server:
-        server = await find_server(whose.server, records=records)
-        return List(Scope(server.id, stream=checked_stream(whose.stream)), using, now)
-    if whose.stream:
-        raise InvalidValue("a stream belongs to a server: give --server")
-    organization = await find_organization(whose.organization, records=records)
-    return List(Scope(organization.id, organization=True), using, now)
