@@ -14,7 +14,7 @@ import pytest
 
 from standalone.http import KEEP_ALIVE_S
 from tests.architecture.sources import ROOT
-from tests.e2e.harness import SENDER, Installation, running, until
+from tests.e2e.harness import SENDER, Installation, running, trusting, until
 from tests.e2e.programs import program, run, self_signed
 
 pytestmark = pytest.mark.e2e
@@ -91,12 +91,14 @@ def nginx(directory: Path, upstream: int) -> Iterator[int]:
 
 @contextlib.contextmanager
 def proxy(port: int, directory: Path, *words: str, **environment: str) -> Iterator[None]:
-    """Run a proxy until the end of the block, once its port is open."""
+    """Run a proxy until the end of the block, once it speaks TLS: Caddy listens before it has made its certificate."""
     with (directory / "log").open("wb") as log:
         process = subprocess.Popen(words, env=os.environ | environment, stdout=log, stderr=log)
         with process:
             try:
-                until(lambda: process.poll() is not None or is_open(port), "the proxy to listen", timeout_s=START_S)
+                until(
+                    lambda: process.poll() is not None or speaks_tls(port), "the proxy to speak TLS", timeout_s=START_S
+                )
                 assert process.poll() is None, (directory / "log").read_text()
                 yield
             finally:
@@ -109,10 +111,14 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
-def is_open(port: int) -> bool:
-    """Tell whether somebody listens on the port."""
-    with socket.socket() as client:
-        return client.connect_ex(("127.0.0.1", port)) == 0
+def speaks_tls(port: int) -> bool:
+    """Tell whether somebody at the port has a certificate for localhost."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), START_S) as plain:
+            trusting().wrap_socket(plain, server_hostname="localhost").close()
+    except OSError:
+        return False
+    return True
 
 
 def client() -> httpx.Client:
