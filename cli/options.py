@@ -16,6 +16,9 @@ NewPermalink = Annotated[
     str, typer.Option("--permalink", help="Permalink; made from the name if not given.", metavar="PERMALINK")
 ]
 Reason = Annotated[str, typer.Option("--reason", help="Why, for those who ask later.")]
+KeepHours = Annotated[
+    int, typer.Option("--keep-hours", help="How long the secret before it signs too.", min=0, max=720)
+]
 MessageNumber = Annotated[int, typer.Argument(help="Id of the message.", metavar="ID")]
 
 

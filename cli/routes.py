@@ -1,10 +1,8 @@
 """``edgepost route …``."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
-from cli.options import AsJSON, InServer, typer_of
+from cli.options import AsJSON, InServer, KeepHours, typer_of
 from cli.printing import Answer
 from cli.route_options import (
     HTTP,
@@ -167,9 +165,7 @@ def update(
 def rotate_secret(
     address: Address,
     server: InServer,
-    keep_hours: Annotated[
-        int, typer.Option("--keep-hours", help="How long the secret before it signs too.", min=0, max=720)
-    ] = 24,
+    keep_hours: KeepHours = 24,
     as_json: AsJSON = False,
 ) -> None:
     """Give it a new secret for what HTTP endpoints get; for a while both sign."""

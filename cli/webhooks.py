@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.options import AsJSON, InServer, typer_of
+from cli.options import AsJSON, InServer, KeepHours, typer_of
 from cli.printing import Answer
 from cli.running import run
 from shared.domain.event_names import Dialect
@@ -134,9 +134,7 @@ def delete(endpoint_id: EndpointNumber, server: InServer, as_json: AsJSON = Fals
 def rotate(
     endpoint_id: EndpointNumber,
     server: InServer,
-    keep_hours: Annotated[
-        int, typer.Option("--keep-hours", help="How long the secret before it signs too.", min=0, max=720)
-    ] = 24,
+    keep_hours: KeepHours = 24,
     as_json: AsJSON = False,
 ) -> None:
     """Give it a new secret; for a while both sign."""

@@ -16,6 +16,9 @@ from shared.domain.errors import MalformedMessage
 
 MAX_HEAD_BYTES = 512 * 1024
 MAX_FIELDS = 1000
+SHORT_HEAD_BYTES = 32 * 1024
+"""Taken apart within a millisecond; line by line takes a hundred times as long as a hash."""
+
 MAX_DECODED_BYTES = 64 * 1024
 
 BLOCK_BYTES = 256 * 1024
@@ -65,6 +68,11 @@ class Head:
         """Return the decoded value of the last field of that name, or an empty string."""
         found = self.named(name)
         return decoded(found[-1].value) if found else ""
+
+
+def is_head_short(raw: bytes | bytearray) -> bool:
+    """Whether the head, if need be the whole message, is at most ``SHORT_HEAD_BYTES`` long."""
+    return len(raw) <= SHORT_HEAD_BYTES or raw.find(b"\r\n\r\n", 0, SHORT_HEAD_BYTES) >= 0
 
 
 def check_bytes(raw: bytes) -> None:

@@ -19,7 +19,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from shared.domain.errors import EnoughReported, StorageUnavailable
-from shared.domain.headers import Head
+from shared.domain.headers import Head, is_head_short
 from shared.domain.ids import draw_ids, draw_token
 from shared.domain.incoming import About, Destination, Incoming, ToReports, ToRoute
 from shared.domain.incoming_head import head_of, message_id_of
@@ -36,9 +36,6 @@ has told all."""
 MAX_UNBELIEVED = 20
 """All others about it: a few hosts on the way may each tell of a delay once a day, and a recipient's machine may
 answer."""
-
-
-QUICK_HEAD_BYTES = 32_768
 
 
 class Reserved(NamedTuple):
@@ -156,7 +153,7 @@ class _Body:
 
 async def _head(raw: bytes) -> Head:
     """Return the head; a large one takes a while."""
-    if len(raw) <= QUICK_HEAD_BYTES or raw.find(b"\r\n\r\n", 0, QUICK_HEAD_BYTES) >= 0:
+    if is_head_short(raw):
         return head_of(raw)
     return await asyncio.to_thread(head_of, raw)
 

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from shared.domain.errors import MalformedMessage
-from shared.domain.headers import Head, split_head
+from shared.domain.headers import Head, is_head_short, split_head
 from shared.network import Resolver
 from smtp_node.authentication.chain import check_chain
 from smtp_node.authentication.digests import Digests
@@ -31,12 +31,8 @@ THREADS = 8
 MAX_CHECKED_BYTES = 26_214_400
 """Larger mail is taken unchecked: canonical forms are copies of it."""
 
-
 AT_ONCE_BYTES = 131_072
-"""Smaller mail is checked on the event loop if nobody has to be asked."""
-
-AT_ONCE_HEAD_BYTES = 32_768
-"""And if its head, which is gone through several times, is smaller than this."""
+"""Smaller mail is checked on the event loop if its head is short and nobody has to be asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +82,7 @@ class Authentication:
 
     async def _looked_at(self, raw: bytes, envelope: Envelope) -> tuple[Results, bytes | None]:
         """Return what was found, and the mail without forged fields; None in its place if its head cannot be split."""
-        head_bytes = raw.find(b"\r\n\r\n", 0, AT_ONCE_HEAD_BYTES)
-        if len(raw) <= AT_ONCE_HEAD_BYTES or (len(raw) <= AT_ONCE_BYTES and head_bytes >= 0):
+        if len(raw) <= AT_ONCE_BYTES and is_head_short(raw):
             with contextlib.suppress(NotAtHand):
                 return self._look_at(raw, envelope, LookupsAtHand(self._resolver))
         loop = asyncio.get_running_loop()

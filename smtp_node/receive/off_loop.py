@@ -4,21 +4,18 @@ import asyncio
 from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
+from shared.domain.headers import is_head_short
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
 QUICK_BYTES = 262_144
 """Going once over more holds up other sessions: 25 MB take a tenth of a second to hash."""
 
-QUICK_HEAD_BYTES = 32_768
-"""Heads are taken apart line by line, which takes a hundred times as long as a hash."""
-
 
 def is_quick(raw: bytes | bytearray) -> bool:
     """Whether going over the message is a matter of a millisecond."""
-    if len(raw) <= QUICK_HEAD_BYTES:
-        return True
-    return len(raw) <= QUICK_BYTES and raw.find(b"\r\n\r\n", 0, QUICK_HEAD_BYTES) >= 0
+    return len(raw) <= QUICK_BYTES and is_head_short(raw)
 
 
 async def off_loop(quick: bool, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:  # noqa: FBT001 - read as "off the loop unless it is quick"
