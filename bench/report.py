@@ -54,7 +54,8 @@ turns.""",
 
 Four ordinary sessions send 4 KB mails one after the other, quiet and while attackers do one thing as fast as they can.
 What an ordinary mail takes is counted from connecting to the reply to its final dot. Quiet and attacked turns alternate
-in one run. Attackers run at the lowest priority: they would not share a machine with their victim.""",
+in one run. Attackers run at the lowest priority: they would not share a machine with their victim.
+The process that reads reports is not in the memory ([sizing.md](sizing.md) has it). Attackers have another address.""",
     "api": """\
 ## Send API""",
     "signing": """\
